@@ -1,0 +1,3 @@
+module qnc
+
+go 1.26.0
