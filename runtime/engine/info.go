@@ -1,0 +1,74 @@
+// Package engine runs a compiled model: it maps the weights, holds arena,
+// KV cache and recurrent state, and drives the emitted step functions.
+package engine
+
+import (
+	"context"
+
+	"qnc/runtime/gguf"
+)
+
+// Info is what the emitted program knows of itself. Everything in it was decided at compile time.
+type Info struct {
+	Name       string `json:"name"`     // general.name, or the file's base name
+	Arch       string `json:"arch"`     // general.architecture
+	FileType   string `json:"type"`     // as llama.cpp prints it: "Q4_K - Medium"
+	SourceFile string `json:"source"`   // base name of the GGUF
+	Compiler   string `json:"compiler"` // qnc version
+	TargetCPU  string `json:"target_cpu"`
+	BuildID    string `json:"build_id"` // hex; shared with the weights file
+	Recompile  string `json:"recompile"`
+
+	Params      uint64 `json:"params"`
+	WeightBytes uint64 `json:"weight_bytes"` // tensor bytes of the GGUF
+
+	NumVocab  int `json:"n_vocab"`
+	NumLayers int `json:"n_layers"`
+	NumCtx    int `json:"n_ctx"` // cells of one sequence
+	NumBatch  int `json:"n_batch"`
+	NumUbatch int `json:"n_ubatch"`
+	NumSeq    int `json:"n_seq"`
+
+	TypeK          string `json:"type_k"`
+	TypeV          string `json:"type_v"`
+	Precise        bool   `json:"precise"`
+	DefaultThreads int    `json:"threads"` // 0: one a physical core
+
+	// Planned bytes; the last two for all sequences together.
+	ArenaBytes     int64 `json:"arena_bytes"`
+	RecurrentBytes int64 `json:"recurrent_bytes"`
+	KVBytes        int64 `json:"kv_bytes"`
+}
+
+// Runner is what the commands need of a running model.
+type Runner interface {
+	Info() *Info
+
+	// Meta returns the model's metadata (tokenizer.*, general.*), a GGUF without tensors.
+	Meta() *gguf.File
+
+	// Prompt appends tokens to sequence seq, cut into ubatches. The logits of
+	// rows (ascending indices into tokens) go to out, NumVocab floats each.
+	// A context that is full is an error with the counts; nothing is evaluated then.
+	Prompt(ctx context.Context, seq int, tokens []int32, rows []int, out []float32) error
+
+	// Decode appends one token; the logits are valid until the next call.
+	Decode(seq int, token int32) ([]float32, error)
+
+	// Len returns the number of tokens in sequence seq.
+	Len(seq int) int
+
+	// Reset empties sequence seq.
+	Reset(seq int)
+
+	// SetUbatch sets how many tokens one step of Prompt takes, at most Info().NumUbatch.
+	SetUbatch(n int)
+
+	// SetThreads sets the threads of Decode and of Prompt.
+	SetThreads(decode, prompt int)
+
+	// Verify hashes all weights and compares them with the digests of the compile.
+	Verify(progress func(done, total int64)) error
+
+	Close() error
+}
