@@ -105,6 +105,9 @@ func TestStats(t *testing.T) {
 	var klds []float64
 	for range 150 {
 		a := randomLogits(r, 50)
+		for i := range a {
+			a[i] /= 4 // nothing is 16 below the best
+		}
 		b := slices.Clone(a)
 		for i := range b {
 			b[i] += float32(r.NormFloat64() * 0.1)
@@ -121,7 +124,7 @@ func TestStats(t *testing.T) {
 	for _, l := range s.Summary() {
 		byKey[l.Key] = l
 	}
-	near(t, "PPL(base)", byKey["ppl_base"].Value.Mean, loss.PPL(), 0.05*loss.PPL())
+	near(t, "PPL(base)", byKey["ppl_base"].Value.Mean, loss.PPL(), 1e-3*loss.PPL())
 	near(t, "median", byKey["kld_median"].Value.Mean, (klds[74]+klds[75])/2, 1e-6)
 	near(t, "max", byKey["kld_max"].Value.Mean, klds[149], 1e-6)
 	near(t, "ratio", byKey["ratio"].Value.Mean, byKey["ppl"].Value.Mean/byKey["ppl_base"].Value.Mean, 1e-6)
