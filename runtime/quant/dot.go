@@ -71,23 +71,11 @@ func dotNibbles(w *[16]byte, q *[32]int8) int32 {
 	return s0 + s1
 }
 
-// dotFives is dotNibbles with a fifth bit for each weight: bit k of h is weight k's.
-func dotFives(w *[16]byte, h uint32, q *[32]int8) int32 {
-	var s0, s1 int32
-	for i := range w {
-		v := uint32(w[i])
-		s0 += int32(v&15|h<<4&16) * int32(q[i])
-		s1 += int32(v>>4|h>>12&16) * int32(q[i+16])
-		h >>= 1
-	}
-	return s0 + s1
-}
-
-func dot16(w, q *[16]int8) int32 {
+func dotI8x16(w *[16]byte, q *[16]int8) int32 {
 	var s0, s1 int32
 	for i := 0; i < 16; i += 4 {
-		s0 += int32(w[i])*int32(q[i]) + int32(w[i+1])*int32(q[i+1])
-		s1 += int32(w[i+2])*int32(q[i+2]) + int32(w[i+3])*int32(q[i+3])
+		s0 += int32(int8(w[i]))*int32(q[i]) + int32(int8(w[i+1]))*int32(q[i+1])
+		s1 += int32(int8(w[i+2]))*int32(q[i+2]) + int32(int8(w[i+3]))*int32(q[i+3])
 	}
 	return s0 + s1
 }
@@ -99,16 +87,6 @@ func dotHalves(w *[32]byte, q *[64]int8) (lo, hi int32) {
 		v, u := w[i], w[i+1]
 		lo += int32(v&15)*int32(q[i]) + int32(u&15)*int32(q[i+1])
 		hi += int32(v>>4)*int32(q[i+32]) + int32(u>>4)*int32(q[i+33])
-	}
-	return lo, hi
-}
-
-// dotHalves5 is dotHalves with a fifth bit for each weight: bits s and s+1 of byte i of h.
-func dotHalves5(w, h *[32]byte, s uint, q *[64]int8) (lo, hi int32) {
-	for i, v := range w {
-		t := h[i] >> (s & 7)
-		lo += int32(v&15|t<<4&16) * int32(q[i])
-		hi += int32(v>>4|t<<3&16) * int32(q[i+32])
 	}
 	return lo, hi
 }

@@ -15,7 +15,13 @@ const chunk = 64
 // DequantizeF32 decodes f32.
 func DequantizeF32(dst []float32, src []byte) {
 	blocks(len(dst), 1, len(src), 4)
-	src = src[:4*len(dst)]
+	for len(dst) >= 8 {
+		in, out := (*[32]byte)(src), (*[8]float32)(dst)
+		for i := range out {
+			out[i] = math.Float32frombits(le.Uint32(in[4*i:]))
+		}
+		src, dst = src[32:], dst[8:]
+	}
 	for i := range dst {
 		dst[i] = math.Float32frombits(le.Uint32(src[4*i:]))
 	}
@@ -45,7 +51,13 @@ func DotF32F32(w []byte, x []float32) float32 {
 // DequantizeF16 decodes f16.
 func DequantizeF16(dst []float32, src []byte) {
 	blocks(len(dst), 1, len(src), 2)
-	src = src[:2*len(dst)]
+	for len(dst) >= 8 {
+		in, out := (*[16]byte)(src), (*[8]float32)(dst)
+		for i := range out {
+			out[i] = F16ToF32(le.Uint16(in[2*i:]))
+		}
+		src, dst = src[16:], dst[8:]
+	}
 	for i := range dst {
 		dst[i] = F16ToF32(le.Uint16(src[2*i:]))
 	}

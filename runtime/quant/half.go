@@ -5,22 +5,20 @@ import "math"
 // F16ToF32 widens an IEEE half exactly. A NaN keeps its payload and becomes quiet, as the F16C
 // instructions do.
 func F16ToF32(h uint16) float32 {
-	if e := h & 0x7c00; e != 0 && e != 0x7c00 {
-		return math.Float32frombits(uint32(h&0x8000)<<16 | (uint32(h&0x7fff)<<13 + 112<<23))
+	b := uint32(h&0x8000)<<16 | uint32(h&0x7fff)<<13
+	if h&0x7c00 == 0x7c00 {
+		return notFinite(b)
 	}
-	return rareF16(h)
+	// The exponents' biases differ by 112; the product is exact, that of a subnormal too.
+	return math.Float32frombits(b) * 0x1p112
 }
 
-// rareF16 widens zeros, subnormals, infinities and NaNs.
-func rareF16(h uint16) float32 {
-	sign, frac := uint32(h&0x8000)<<16, uint32(h&0x03ff)
-	switch {
-	case h&0x7c00 == 0: // frac * 2^-24, exact
-		return math.Float32frombits(math.Float32bits(float32(frac)*0x1p-24) | sign)
-	case frac == 0:
-		return math.Float32frombits(sign | 0x7f800000)
+func notFinite(b uint32) float32 {
+	b |= infBits
+	if b&0x7fffff != 0 {
+		b |= 0x400000
 	}
-	return math.Float32frombits(sign | 0x7fc00000 | frac<<13)
+	return math.Float32frombits(b)
 }
 
 // F32ToF16 rounds to the nearest half, ties to even; what is too large becomes an infinity, a NaN

@@ -5,10 +5,11 @@ package quant
 const bytesQ50 = 22
 
 func decodeQ50(dst *[32]float32, b *[bytesQ50]byte) {
-	d, h := F16ToF32(le.Uint16(b[:])), le.Uint32(b[2:])
-	for i, v := range b[6:] {
-		dst[i] = d * float32(int32(uint32(v&15)|h>>i<<4&16)-16)
-		dst[i+16] = d * float32(int32(uint32(v>>4)|h>>(i+16)<<4&16)-16)
+	d := F16ToF32(le.Uint16(b[:]))
+	var q [32]byte
+	levelsFive(&q, (*[16]byte)(b[6:]), le.Uint32(b[2:]))
+	for i, v := range q {
+		dst[i] = d * float32(int32(v)-16)
 	}
 }
 
@@ -56,9 +57,11 @@ func DotF32Q50(w []byte, x []float32) float32 {
 // DotA8Q50 is the dot product of a q5_0 row with a row of activations.
 func DotA8Q50(w []byte, a A8) float32 {
 	var acc float32
+	var q [32]byte
 	for b := range blocks(len(a.Q), 32, len(w), bytesQ50) {
 		in := (*[bytesQ50]byte)(w[bytesQ50*b:])
-		i := dotFives((*[16]byte)(in[6:]), le.Uint32(in[2:]), (*[32]int8)(a.Q[32*b:])) - 16*a.Sum[b]
+		levelsFive(&q, (*[16]byte)(in[6:]), le.Uint32(in[2:]))
+		i := dotI8(&q, (*[32]int8)(a.Q[32*b:])) - 16*a.Sum[b]
 		t := F16ToF32(le.Uint16(in[:])) * float32(i)
 		acc += float32(a.D[b] * t)
 	}

@@ -5,10 +5,11 @@ package quant
 const bytesQ51 = 24
 
 func decodeQ51(dst *[32]float32, b *[bytesQ51]byte) {
-	d, m, h := F16ToF32(le.Uint16(b[:])), F16ToF32(le.Uint16(b[2:])), le.Uint32(b[4:])
-	for i, v := range b[8:] {
-		dst[i] = float32(d*float32(uint32(v&15)|h>>i<<4&16)) + m
-		dst[i+16] = float32(d*float32(uint32(v>>4)|h>>(i+16)<<4&16)) + m
+	d, m := F16ToF32(le.Uint16(b[:])), F16ToF32(le.Uint16(b[2:]))
+	var q [32]byte
+	levelsFive(&q, (*[16]byte)(b[8:]), le.Uint32(b[4:]))
+	for i, v := range q {
+		dst[i] = float32(d*float32(v)) + m
 	}
 }
 
@@ -58,9 +59,11 @@ func DotF32Q51(w []byte, x []float32) float32 {
 // DotA8Q51 is the dot product of a q5_1 row with a row of activations.
 func DotA8Q51(w []byte, a A8) float32 {
 	var acc float32
+	var q [32]byte
 	for b := range blocks(len(a.Q), 32, len(w), bytesQ51) {
 		in := (*[bytesQ51]byte)(w[bytesQ51*b:])
-		i := dotFives((*[16]byte)(in[8:]), le.Uint32(in[4:]), (*[32]int8)(a.Q[32*b:]))
+		levelsFive(&q, (*[16]byte)(in[8:]), le.Uint32(in[4:]))
+		i := dotI8(&q, (*[32]int8)(a.Q[32*b:]))
 		t := float32(F16ToF32(le.Uint16(in[:]))*float32(i)) +
 			float32(F16ToF32(le.Uint16(in[2:]))*float32(a.Sum[b]))
 		acc += float32(a.D[b] * t)

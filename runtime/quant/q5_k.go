@@ -8,14 +8,15 @@ const bytesQ5K = 176
 func decodeQ5K(dst *[256]float32, b *[bytesQ5K]byte) {
 	d, dmin := F16ToF32(le.Uint16(b[:])), F16ToF32(le.Uint16(b[2:]))
 	sc, m := scales((*[12]byte)(b[4:]))
-	h := (*[32]byte)(b[16:])
-	for p := range 4 {
-		d0, m0 := d*float32(sc[2*p]), float32(dmin*float32(m[2*p]))
-		d1, m1 := d*float32(sc[2*p+1]), float32(dmin*float32(m[2*p+1]))
-		lo, hi := (*[32]float32)(dst[64*p:]), (*[32]float32)(dst[64*p+32:])
-		for i, v := range (*[32]byte)(b[48+32*p:]) {
-			lo[i] = float32(d0*float32(v&15|h[i]>>(2*p)<<4&16)) - m0
-			hi[i] = float32(d1*float32(v>>4|h[i]>>(2*p+1)<<4&16)) - m1
+	var q [64]byte
+	for s := range 8 {
+		if s%2 == 0 {
+			levelsQ5K(&q, (*[32]byte)(b[48+16*s:]), (*[32]byte)(b[16:]), s)
+		}
+		dc, dm := d*float32(sc[s]), float32(dmin*float32(m[s]))
+		out := (*[32]float32)(dst[32*s:])
+		for i, v := range (*[32]byte)(q[s%2*32:]) {
+			out[i] = float32(dc*float32(v)) - dm
 		}
 	}
 }
@@ -59,18 +60,18 @@ func DotF32Q5K(w []byte, x []float32) float32 {
 // DotA8Q5K is the dot product of a q5_K row with a row of activations.
 func DotA8Q5K(w []byte, a A8) float32 {
 	var acc float32
+	var q [64]byte
 	for b := range blocks(len(a.Q), 256, len(w), bytesQ5K) {
 		in := (*[bytesQ5K]byte)(w[bytesQ5K*b:])
 		ad, as := (*[8]float32)(a.D[8*b:]), (*[8]int32)(a.Sum[8*b:])
 		d, dmin := F16ToF32(le.Uint16(in[:])), F16ToF32(le.Uint16(in[2:]))
 		sc, m := scales((*[12]byte)(in[4:]))
-		for p := range 4 {
-			i0, i1 := dotHalves5((*[32]byte)(in[48+32*p:]), (*[32]byte)(in[16:]), uint(2*p), (*[64]int8)(a.Q[256*b+64*p:]))
-			s := 2 * p
-			t := float32(d*float32(int32(sc[s])*i0)) - float32(dmin*float32(int32(m[s])*as[s]))
-			acc += float32(ad[s] * t)
-			s++
-			t = float32(d*float32(int32(sc[s])*i1)) - float32(dmin*float32(int32(m[s])*as[s]))
+		for s := range 8 {
+			if s%2 == 0 {
+				levelsQ5K(&q, (*[32]byte)(in[48+16*s:]), (*[32]byte)(in[16:]), s)
+			}
+			i := dotI8((*[32]byte)(q[s%2*32:]), (*[32]int8)(a.Q[256*b+32*s:]))
+			t := float32(d*float32(int32(sc[s])*i)) - float32(dmin*float32(int32(m[s])*as[s]))
 			acc += float32(ad[s] * t)
 		}
 	}

@@ -6,28 +6,16 @@ package quant
 // bits 2g, 2g+1 of qh[i].
 const bytesQ6K = 210
 
-// levelsQ6K gives the 128 levels q-32 of half h.
-func levelsQ6K(q *[128]int8, b *[bytesQ6K]byte, h int) {
-	l0, l1, qh := (*[32]byte)(b[64*h:]), (*[32]byte)(b[64*h+32:]), (*[32]byte)(b[128+32*h:])
-	for i := range 32 {
-		u, v, t := l0[i], l1[i], qh[i]
-		q[i] = int8(u&15|t<<4&48) - 32
-		q[32+i] = int8(v&15|t<<2&48) - 32
-		q[64+i] = int8(u>>4|t&48) - 32
-		q[96+i] = int8(v>>4|t>>2&48) - 32
-	}
-}
-
 func decodeQ6K(dst *[256]float32, b *[bytesQ6K]byte) {
 	d := F16ToF32(le.Uint16(b[208:]))
-	var q [128]int8
+	var q [128]byte
 	for h := range 2 {
 		levelsQ6K(&q, b, h)
 		for s := range 8 {
 			dc := d * float32(int8(b[192+8*h+s]))
 			out := (*[16]float32)(dst[128*h+16*s:])
-			for i, v := range (*[16]int8)(q[16*s:]) {
-				out[i] = dc * float32(v)
+			for i, v := range (*[16]byte)(q[16*s:]) {
+				out[i] = dc * float32(int8(v))
 			}
 		}
 	}
@@ -86,7 +74,7 @@ func DotF32Q6K(w []byte, x []float32) float32 {
 // DotA8Q6K is the dot product of a q6_K row with a row of activations.
 func DotA8Q6K(w []byte, a A8) float32 {
 	var acc float32
-	var q [128]int8
+	var q [128]byte
 	for b := range blocks(len(a.Q), 256, len(w), bytesQ6K) {
 		in := (*[bytesQ6K]byte)(w[bytesQ6K*b:])
 		d := F16ToF32(le.Uint16(in[208:]))
@@ -94,8 +82,8 @@ func DotA8Q6K(w []byte, a A8) float32 {
 			levelsQ6K(&q, in, h)
 			aq, ad := (*[128]int8)(a.Q[256*b+128*h:]), (*[4]float32)(a.D[8*b+4*h:])
 			for g, ad := range ad {
-				i0 := dot16((*[16]int8)(q[32*g:]), (*[16]int8)(aq[32*g:]))
-				i1 := dot16((*[16]int8)(q[32*g+16:]), (*[16]int8)(aq[32*g+16:]))
+				i0 := dotI8x16((*[16]byte)(q[32*g:]), (*[16]int8)(aq[32*g:]))
+				i1 := dotI8x16((*[16]byte)(q[32*g+16:]), (*[16]int8)(aq[32*g+16:]))
 				c := in[192+8*h+2*g:]
 				t := d * float32(int32(int8(c[0]))*i0+int32(int8(c[1]))*i1)
 				acc += float32(ad * t)
