@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// A merge joins the tokens left and right to the token id; the lowest rank goes first.
+// A merge joins the tokens left and right to the token id; the lowest rank, which is never 0, goes first.
 type merge struct{ left, right, rank, id int32 }
 
 const noRank = math.MaxInt32
@@ -15,18 +15,14 @@ const noRank = math.MaxInt32
 // merges is an open-addressing table of merges by their pair. A random odd factor keeps a hostile list of
 // merges from colliding on purpose.
 type merges struct {
-	slots  []merge // id -1: empty; at most half are full
+	slots  []merge // rank 0: empty
 	factor uint64
 	shift  int
 }
 
 func newMerges(n int) merges {
-	size := bits.Len(uint(2*n + 1))
-	m := merges{make([]merge, 1<<size), rand.Uint64() | 1, 64 - size}
-	for i := range m.slots {
-		m.slots[i].id = -1
-	}
-	return m
+	size := bits.Len(uint(n + n/4 + 1)) // at most 4/5 full
+	return merges{make([]merge, 1<<size), rand.Uint64() | 1, 64 - size}
 }
 
 // slot returns where the pair is, or the empty slot where it belongs.
@@ -35,7 +31,7 @@ func (m *merges) slot(left, right int32) *merge {
 	key := uint64(uint32(left))<<32 | uint64(uint32(right))
 	for i := key * m.factor >> m.shift; ; i++ {
 		s := &m.slots[i&mask]
-		if s.id < 0 || s.left == left && s.right == right {
+		if s.rank == 0 || s.left == left && s.right == right {
 			return s
 		}
 	}
@@ -43,10 +39,10 @@ func (m *merges) slot(left, right int32) *merge {
 
 // find returns the rank of a pair and the token that it becomes, noRank when it is not merged.
 func (m *merges) find(left, right int32) (rank, id int32) {
-	if s := m.slot(left, right); s.id >= 0 {
+	if s := m.slot(left, right); s.rank != 0 {
 		return s.rank, s.id
 	}
-	return noRank, -1
+	return noRank, None
 }
 
 // A bigram is a merge that waits in the queue; it is stale when one of its symbols has changed since.

@@ -58,7 +58,7 @@ func (t *Tokenizer) loadKind(src Source) error {
 		return err
 	}
 	if model != "gpt2" {
-		return fault.New(fault.Model, "%s is %q, which is not supported: use a model with gpt2", keyModel, model)
+		return fault.New(fault.Model, "%s is %.40q, which is not supported: use a model with gpt2", keyModel, model)
 	}
 	pre, err := need(src.String(keyPre))(keyPre)
 	if err != nil {
@@ -72,7 +72,7 @@ func (t *Tokenizer) loadKind(src Source) error {
 		}
 		known = append(known, s.name)
 	}
-	return fault.New(fault.Model, "%s is %q, which is not supported: use a model with one of %s", keyPre, pre, strings.Join(known, ", "))
+	return fault.New(fault.Model, "%s is %.40q, which is not supported: use a model with one of %s", keyPre, pre, strings.Join(known, ", "))
 }
 
 // A vocab is the text of each token and the way back.
@@ -82,7 +82,7 @@ type vocab struct {
 	attrs []attr
 
 	seed maphash.Seed
-	ids  []uint64 // open addressing, at most half full: the upper half of the hash, then id + 1; 0: empty
+	ids  []uint64 // open addressing: the upper half of the hash, then id + 1; 0: empty
 }
 
 // NumVocab returns the number of tokens.
@@ -134,7 +134,7 @@ func (t *Tokenizer) loadTokens(src Source) error {
 	t.texts = b.String()
 
 	t.seed = maphash.MakeSeed()
-	t.ids = make([]uint64, 1<<bits.Len(uint(2*len(tokens))))
+	t.ids = make([]uint64, 1<<bits.Len(uint(len(tokens)+len(tokens)/4))) // at most 4/5 full
 	for id := range int32(len(tokens)) {
 		hash := maphash.String(t.seed, t.Text(id))
 		s := t.slot(hash, t.Text(id))
@@ -182,29 +182,29 @@ func (t *Tokenizer) loadMerges(src Source) error {
 		return fault.New(fault.Model, "%s has %d entries: more than possible; convert the model again", keyMerges, len(list))
 	}
 	t.merges = newMerges(len(list))
-	var joined []byte
-	for rank, s := range list {
+	joined, next := []byte(nil), int32(0)
+	for i, s := range list {
 		cut := 0
 		if s != "" {
 			cut = 1 + strings.IndexByte(s[1:], ' ')
 		}
 		if cut == 0 {
-			return fault.New(fault.Model, "%s: entry %d is %.40q, not two tokens with a space between: convert the model again", keyMerges, rank, s)
+			return fault.New(fault.Model, "%s: entry %d is %.40q, not two tokens with a space between: convert the model again", keyMerges, i, s)
 		}
+		left, okLeft := t.Token(s[:cut])
+		right, okRight := t.Token(s[cut+1:])
 		joined = append(append(joined[:0], s[:cut]...), s[cut+1:]...)
-		m := merge{rank: int32(rank)}
-		for _, part := range []struct {
-			to   *int32
-			text string
-		}{{&m.left, s[:cut]}, {&m.right, s[cut+1:]}, {&m.id, string(joined)}} {
-			id, ok := t.Token(part.text)
-			if !ok {
-				return fault.New(fault.Model, "%s: entry %d is %.40q, but %.40q is no token: convert the model again", keyMerges, rank, s, part.text)
-			}
-			*part.to = id
+		// Vocabularies list the tokens in the order of the merges that make them.
+		id, ok := next, int(next) < t.NumVocab() && t.Text(next) == string(joined)
+		if !ok {
+			id, ok = t.Token(string(joined))
 		}
-		if slot := t.merges.slot(m.left, m.right); slot.id < 0 { // the first of equal ones counts
-			*slot = m
+		if !okLeft || !okRight || !ok {
+			return fault.New(fault.Model, "%s: entry %d is %.40q, but one of these or both together are no token: convert the model again", keyMerges, i, s)
+		}
+		next = id + 1
+		if m := t.merges.slot(left, right); m.rank == 0 { // the first of equal ones counts
+			*m = merge{left, right, int32(i + 1), id}
 		}
 	}
 	return nil
