@@ -1,0 +1,237 @@
+package pack
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"qnc/runtime/fault"
+	"qnc/runtime/gguf"
+)
+
+// A Section is what a writer is given. Write must deliver exactly Size bytes; sections are written
+// at the same time on several goroutines, each under gguf.Guard.
+type Section struct {
+	Name  string
+	Kind  Kind
+	Size  int64
+	Write func(io.Writer) error
+}
+
+// Progress is told how many of all sections' bytes are done, ascending, one call at a time.
+type Progress func(done, total int64)
+
+// Create writes a weights file: path appears complete or not at all. progress may be nil.
+func Create(path string, build [32]byte, sections []Section, progress Progress) error {
+	p, err := Prepare(context.Background(), path, build, sections, progress)
+	if err != nil {
+		return err
+	}
+	return Commit(p)
+}
+
+// Prepare writes a weights file under a temporary name: Commit it, with the program, or Abort.
+// When it fails, or ctx ends (code fault.Interrupted), the temporary file is gone.
+func Prepare(ctx context.Context, path string, build [32]byte, sections []Section, progress Progress) (*Pending, error) {
+	return prepare(path, 0o644, func(f *os.File) error {
+		_, err := write(ctx, f, 0, build, sections, progress)
+		return err
+	})
+}
+
+// PrepareEmbedded writes the executable exe with the pack at its end under a temporary name
+// beside path, which may be exe itself.
+func PrepareEmbedded(ctx context.Context, exe, path string, build [32]byte, sections []Section, progress Progress) (*Pending, error) {
+	return prepare(path, 0o755, func(f *os.File) error {
+		in, err := os.Open(exe)
+		if err != nil {
+			return fmt.Errorf("the executable %s: %w", exe, cause(err))
+		}
+		defer in.Close()
+		n, err := io.Copy(f, in)
+		if err != nil {
+			return err
+		}
+		start := (n + largeAlign - 1) / largeAlign * largeAlign
+		total, err := write(ctx, f, start, build, sections, progress)
+		if err != nil {
+			return err
+		}
+		tail := append(make([]byte, 0, trailerBytes), tailMagic...)
+		tail = le.AppendUint64(tail, uint64(start))
+		tail = le.AppendUint64(tail, uint64(total))
+		_, err = f.WriteAt(tail, start+total)
+		return err
+	})
+}
+
+func prepare(path string, mode os.FileMode, fill func(*os.File) error) (*Pending, error) {
+	p, f, err := stage(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	err = fill(f)
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		p.Abort()
+		code := fault.CodeOf(err)
+		return nil, fault.New(code, "%s: %w", path, cause(err))
+	}
+	return p, nil
+}
+
+// layout places the sections; their digests are still missing.
+func layout(sections []Section) (entries []Entry, total int64, err error) {
+	if len(sections) > maxSections {
+		return nil, 0, fmt.Errorf("%d sections are more than %d", len(sections), maxSections)
+	}
+	seen := make(map[string]bool, len(sections))
+	for _, s := range sections {
+		if bad := nameFault(s.Name); bad != "" {
+			return nil, 0, fmt.Errorf("section %q: the name %s", s.Name, bad)
+		}
+		if seen[s.Name] {
+			return nil, 0, fmt.Errorf("section %s is there twice", s.Name)
+		}
+		if s.Kind >= numKinds {
+			return nil, 0, fmt.Errorf("section %s: unknown kind %d", s.Name, s.Kind)
+		}
+		seen[s.Name] = true
+		entries = append(entries, Entry{Name: s.Name, Kind: s.Kind, Size: s.Size})
+	}
+	end := int64(headerBytes + tableBytes(entries))
+	for i := range entries {
+		e := &entries[i]
+		var ok bool
+		if e.Offset, ok = place(end, e.Size); !ok {
+			return nil, 0, fmt.Errorf("section %s: a size of %d bytes is impossible", e.Name, e.Size)
+		}
+		end = e.Offset + e.Size
+	}
+	return entries, end, nil
+}
+
+// write puts the pack at offset start of f and returns its size. The header comes last: a file
+// that was left unfinished is not a pack.
+func write(ctx context.Context, f *os.File, start int64, build [32]byte, sections []Section, progress Progress) (int64, error) {
+	entries, total, err := layout(sections)
+	if err != nil {
+		return 0, err
+	}
+	if total > 1<<63-1-start-trailerBytes {
+		return 0, fmt.Errorf("%d bytes of weights do not fit a file", total)
+	}
+	if err := f.Truncate(start + total); err != nil {
+		return 0, err
+	}
+	caller := ctx
+	ctx, cancel := context.WithCancelCause(caller)
+	defer cancel(nil)
+	c := &counter{progress: progress}
+	for i := range entries {
+		c.total += entries[i].Size
+	}
+	each(len(entries), func(i int, buf *bufio.Writer) {
+		if ctx.Err() != nil {
+			return
+		}
+		e := &entries[i]
+		w := &sectionWriter{ctx: ctx, f: f, off: start + e.Offset, left: e.Size, hash: sha256.New(), count: c}
+		buf.Reset(w)
+		err := gguf.Guard(func() error { return sections[i].Write(buf) })
+		if err == nil {
+			err = buf.Flush()
+		}
+		if err == nil && w.left > 0 {
+			err = fmt.Errorf("%d of %d bytes are missing", w.left, e.Size)
+		}
+		if err != nil {
+			cancel(fault.New(fault.CodeOf(err), "section %s: %w", e.Name, cause(err)))
+			return
+		}
+		w.hash.Sum(e.SHA256[:0])
+	})
+	if err := context.Cause(caller); err != nil {
+		return 0, fault.New(fault.Interrupted, "interrupted: %w", err)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return 0, err
+	}
+	_, err = f.WriteAt(encode(build, entries, total), start)
+	return total, err
+}
+
+// chunk is how much is written, hashed and counted at a time.
+const chunk = 1 << 20
+
+// each calls do for 0…n-1 on as many goroutines as there are processors, each with a buffer of
+// its own.
+func each(n int, do func(i int, buf *bufio.Writer)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			buf := bufio.NewWriterSize(nil, chunk)
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i, buf)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+type sectionWriter struct {
+	ctx       context.Context
+	f         *os.File
+	off, left int64
+	hash      hash.Hash
+	count     *counter
+}
+
+func (w *sectionWriter) Write(p []byte) (n int, err error) {
+	if int64(len(p)) > w.left {
+		return 0, fmt.Errorf("%d bytes more than its size", int64(len(p))-w.left)
+	}
+	for len(p) > 0 {
+		if w.ctx.Err() != nil {
+			return n, context.Cause(w.ctx)
+		}
+		c := p[:min(len(p), chunk)]
+		w.hash.Write(c)
+		m, err := w.f.WriteAt(c, w.off)
+		n += m
+		w.off += int64(m)
+		w.left -= int64(m)
+		w.count.add(m)
+		if err != nil {
+			return n, err
+		}
+		p = p[len(c):]
+	}
+	return n, nil
+}
+
+// A counter adds up what the goroutines have done.
+type counter struct {
+	sync.Mutex
+	done, total int64
+	progress    Progress
+}
+
+func (c *counter) add(n int) {
+	c.Lock()
+	defer c.Unlock()
+	c.done += int64(n)
+	if c.progress != nil {
+		c.progress(c.done, c.total)
+	}
+}
