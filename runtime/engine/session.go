@@ -1,0 +1,234 @@
+package engine
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+
+	"qnc/runtime/fault"
+	"qnc/runtime/gguf"
+	"qnc/runtime/pack"
+)
+
+// Options of a start.
+type Options struct {
+	Threads      int    // of Decode; 0: Info.DefaultThreads, or one a core
+	BatchThreads int    // of Prompt; 0: as Threads
+	Weights      string // path of the weights file; "": beside or inside the executable
+}
+
+// MaxThreads bounds -t.
+const MaxThreads = 1024
+
+// A Session is a model with its state; it implements Runner. It is not safe
+// for concurrent use.
+type Session struct {
+	model   *Model
+	weights *pack.File
+	meta    *gguf.File
+	prog    *Program
+	mem     Memory
+	used    []int // tokens of each sequence
+	ubatch  int
+
+	step    Step
+	tok     []int32
+	pos     []int32
+	seq     []int32
+	rows    []int32
+	teams   map[int]*Team
+	decode  *Team
+	prefill *Team
+
+	stepPrefill, stepDecode func(*Thread) // made once: a method value allocates
+}
+
+var _ Runner = (*Session)(nil)
+
+// Open maps the weights and allocates all memory of the plan.
+func Open(m *Model, opt Options) (*Session, error) {
+	build, err := hex.DecodeString(m.Info.BuildID)
+	if err != nil || len(build) != 32 {
+		return nil, fault.New(fault.Failure, "BUG: build id %q", m.Info.BuildID)
+	}
+	w, err := openWeights(opt.Weights, [32]byte(build))
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{model: m, weights: w, used: make([]int, m.Info.NumSeq), ubatch: m.Info.NumUbatch, teams: map[int]*Team{}}
+	if s.meta, err = gguf.Parse(w.Section("meta"), "meta"); err != nil {
+		w.Close()
+		return nil, err
+	}
+	s.mem = Memory{
+		Weights:   w,
+		Arena:     aligned(m.Plan.ArenaBytes),
+		Recurrent: make([]float32, m.Plan.RecurrentFloats*m.Info.NumSeq),
+		KV:        aligned(m.Plan.KVBytes),
+	}
+	if s.prog, err = m.New(&s.mem); err != nil {
+		w.Close()
+		return nil, err
+	}
+	s.stepPrefill = func(th *Thread) { s.prog.Prefill(th, &s.step) }
+	s.stepDecode = func(th *Thread) { s.prog.Decode(th, &s.step) }
+	n := m.Info.NumUbatch
+	s.tok, s.pos, s.seq, s.rows = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
+	threads := cmpOr(opt.Threads, m.Info.DefaultThreads, runtime.NumCPU())
+	s.SetThreads(threads, cmpOr(opt.BatchThreads, threads))
+	debug.SetGCPercent(400) // what remains to collect is small and lies outside the steps
+	return s, nil
+}
+
+func cmpOr(xs ...int) int {
+	for _, x := range xs {
+		if x != 0 {
+			return x
+		}
+	}
+	return 0
+}
+
+// aligned allocates n zero bytes at a multiple of 64. Untouched pages cost nothing.
+func aligned(n int) []byte {
+	b := make([]byte, n+64)
+	skip := -int(addr(b)) & 63
+	return b[skip : skip+n : skip+n]
+}
+
+// openWeights opens path, or the weights beside the executable, or inside it.
+func openWeights(path string, build [32]byte) (*pack.File, error) {
+	if path != "" {
+		return pack.Open(path, build)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find the weights file: %w", err)
+	}
+	beside := exe + ".weights"
+	if _, err := os.Stat(beside); err == nil {
+		return pack.Open(beside, build)
+	}
+	w, err := pack.OpenEmbedded(exe, build)
+	if err != nil {
+		return nil, fault.New(fault.Model, "%s: not found, and nothing is embedded in %s: move the weights file beside the program, under the program's name + .weights", beside, exe)
+	}
+	return w, nil
+}
+
+func (s *Session) Info() *Info      { return &s.model.Info }
+func (s *Session) Meta() *gguf.File { return s.meta }
+func (s *Session) Len(seq int) int  { return s.used[seq] }
+
+// SetUbatch sets the tokens of one prompt step.
+func (s *Session) SetUbatch(n int) { s.ubatch = max(1, min(n, s.model.Info.NumUbatch)) }
+
+// SetThreads starts teams of these sizes, or takes up ones that exist.
+func (s *Session) SetThreads(decode, prompt int) {
+	team := func(n int) *Team {
+		n = max(1, min(n, MaxThreads))
+		if s.teams[n] == nil {
+			s.teams[n] = NewTeam(n, s.model.Plan.ScratchFloats, weightsLost)
+		}
+		return s.teams[n]
+	}
+	s.decode, s.prefill = team(decode), team(prompt)
+}
+
+// weightsLost ends the process: the weights file was truncated while it was mapped.
+func weightsLost(err error) {
+	fmt.Fprintf(os.Stderr, "%s: %v\n", filepath.Base(os.Args[0]), err)
+	os.Exit(int(fault.CodeOf(err)))
+}
+
+// Reset empties a sequence: its recurrent state becomes zero; cells of the KV
+// cache are overwritten before they are read.
+func (s *Session) Reset(seq int) {
+	n := s.model.Plan.RecurrentFloats
+	clear(s.mem.Recurrent[seq*n:][:n])
+	s.used[seq] = 0
+}
+
+// check refuses tokens that the step could not take.
+func (s *Session) check(seq int, tokens []int32) error {
+	in := &s.model.Info
+	if seq < 0 || seq >= in.NumSeq {
+		return fault.New(fault.Usage, "sequence %d does not exist: the program was compiled for %d (-np)", seq, in.NumSeq)
+	}
+	for _, t := range tokens {
+		if t < 0 || int(t) >= in.NumVocab {
+			return fault.New(fault.Failure, "token %d is outside the vocabulary of %d", t, in.NumVocab)
+		}
+	}
+	if n := s.used[seq] + len(tokens); n > in.NumCtx {
+		return fault.New(fault.Fit, "the context is full: %d tokens and %d more do not fit into %d: shorten the text, or compile with a larger -c", s.used[seq], len(tokens), in.NumCtx)
+	}
+	return nil
+}
+
+// Prompt implements Runner.
+func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []int, out []float32) error {
+	if err := s.check(seq, tokens); err != nil {
+		return err
+	}
+	nv := s.model.Info.NumVocab
+	if len(out) < len(rows)*nv || !slices.IsSorted(rows) || len(rows) > 0 && (rows[0] < 0 || rows[len(rows)-1] >= len(tokens)) {
+		return fmt.Errorf("BUG: %d rows for %d tokens and %d logits", len(rows), len(tokens), len(out))
+	}
+	for first := 0; first < len(tokens); first += s.ubatch {
+		if err := ctx.Err(); err != nil {
+			return fault.Wrap(fault.Interrupted, err)
+		}
+		part := tokens[first:min(first+s.ubatch, len(tokens))]
+		n := 0
+		for n < len(rows) && rows[n] < first+len(part) {
+			s.rows[n] = int32(rows[n] - first)
+			n++
+		}
+		s.fill(seq, part, n)
+		s.prefill.Run(s.stepPrefill)
+		s.used[seq] += len(part)
+		copy(out, s.prog.PrefillLogits[:n*nv])
+		rows, out = rows[n:], out[n*nv:]
+	}
+	return nil
+}
+
+// Decode implements Runner.
+func (s *Session) Decode(seq int, token int32) ([]float32, error) {
+	one := [1]int32{token}
+	if err := s.check(seq, one[:]); err != nil {
+		return nil, err
+	}
+	s.rows[0] = 0
+	s.fill(seq, one[:], 1)
+	s.decode.Run(s.stepDecode)
+	s.used[seq]++
+	return s.prog.DecodeLogits[:s.model.Info.NumVocab], nil
+}
+
+// fill sets the step's inputs; the first rows entries of s.rows are set already.
+func (s *Session) fill(seq int, tokens []int32, rows int) {
+	n := len(tokens)
+	copy(s.tok, tokens)
+	for i := range n {
+		s.pos[i], s.seq[i] = int32(s.used[seq]+i), int32(seq)
+	}
+	s.step = Step{s.tok[:n], s.pos[:n], s.seq[:n], s.rows[:rows], n, rows, seq}
+}
+
+// Verify implements Runner.
+func (s *Session) Verify(progress func(done, total int64)) error { return s.weights.Verify(progress) }
+
+// Close ends the threads and unmaps the weights.
+func (s *Session) Close() error {
+	for _, t := range s.teams {
+		t.Close()
+	}
+	return s.weights.Close()
+}

@@ -1,0 +1,160 @@
+package engine
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"qnc/runtime/gguf"
+)
+
+// A Team is a fixed number of goroutines that run a step together. Between
+// steps and at barriers they spin for a bounded time and then park, so that
+// more threads than cores do not collapse.
+type Team struct {
+	threads []Thread
+	bar     barrier
+	start   gate // released once a step, and once more to end
+	fn      func(*Thread)
+	quit    bool
+	fault   func(error) // a mapping failed under a thread; must not return
+}
+
+// A Thread is one member: Ith of Nth.
+type Thread struct {
+	Ith, Nth int
+	scratch  []float32
+	team     *Team
+	guarded  func() error // runs the team's fn
+}
+
+// NewTeam starts nth threads, each with room for scratch floats. The caller of Run is thread 0.
+// fault is told when the weights' file was truncated under a thread: the others
+// wait for it at a barrier for ever, so it must end the process.
+func NewTeam(nth, scratch int, fault func(error)) *Team {
+	t := &Team{threads: make([]Thread, nth), fault: fault}
+	t.bar.init(nth)
+	t.start.init()
+	for i := range t.threads {
+		th := &t.threads[i]
+		*th = Thread{Ith: i, Nth: nth, scratch: make([]float32, scratch), team: t}
+		th.guarded = func() error {
+			t.fn(th)
+			return nil
+		}
+		if i > 0 {
+			go t.work(th)
+		}
+	}
+	return t
+}
+
+func (t *Team) work(th *Thread) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for seen := uint32(0); ; {
+		seen = t.start.wait(seen)
+		if t.quit {
+			return
+		}
+		th.run()
+	}
+}
+
+func (th *Thread) run() {
+	if err := gguf.Guard(th.guarded); err != nil {
+		th.team.fault(err)
+	}
+	th.Barrier()
+}
+
+// Run runs fn on every thread and returns when all are done.
+func (t *Team) Run(fn func(*Thread)) {
+	t.fn = fn
+	t.start.open()
+	t.threads[0].run()
+}
+
+// Close ends the threads.
+func (t *Team) Close() {
+	t.quit = true
+	t.start.open()
+}
+
+// Barrier returns when every thread of the team has called it.
+func (th *Thread) Barrier() { th.team.bar.wait() }
+
+// Cut returns this thread's share of n items, whole multiples of grain but for the last.
+func (th *Thread) Cut(n, grain int) (lo, hi int) {
+	units := (n + grain - 1) / grain
+	lo = units * th.Ith / th.Nth * grain
+	hi = units * (th.Ith + 1) / th.Nth * grain
+	return min(lo, n), min(hi, n)
+}
+
+// Scratch returns n floats of this thread's own; their content is undefined.
+func (th *Thread) Scratch(n int) []float32 { return th.scratch[:n] }
+
+// spins bounds the busy waiting before a thread parks: some ten microseconds.
+const spins = 2000
+
+// A gate lets waiters through each time it is opened.
+type gate struct {
+	gen    atomic.Uint32
+	mu     sync.Mutex
+	cond   sync.Cond
+	parked int
+}
+
+func (g *gate) init() { g.cond.L = &g.mu }
+
+func (g *gate) open() {
+	g.mu.Lock()
+	g.gen.Add(1)
+	if g.parked > 0 {
+		g.cond.Broadcast()
+	}
+	g.mu.Unlock()
+}
+
+// wait returns the generation after seen, once there is one.
+func (g *gate) wait(seen uint32) uint32 {
+	for range spins {
+		if n := g.gen.Load(); n != seen {
+			return n
+		}
+	}
+	g.mu.Lock()
+	g.parked++
+	for g.gen.Load() == seen {
+		g.cond.Wait()
+	}
+	g.parked--
+	g.mu.Unlock()
+	return g.gen.Load()
+}
+
+// A barrier holds n threads until all have arrived.
+type barrier struct {
+	gate
+	n       int32
+	arrived atomic.Int32
+}
+
+func (b *barrier) init(n int) {
+	b.gate.init()
+	b.n = int32(n)
+}
+
+func (b *barrier) wait() {
+	if b.n == 1 {
+		return
+	}
+	seen := b.gen.Load()
+	if b.arrived.Add(1) == b.n {
+		b.arrived.Store(0)
+		b.open()
+		return
+	}
+	b.gate.wait(seen)
+}

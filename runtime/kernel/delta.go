@@ -1,0 +1,127 @@
+package kernel
+
+import (
+	"math"
+
+	"qnc/runtime/quant"
+)
+
+// A DeltaHead is one value head of the gated delta rule over some tokens.
+// Row t of q is Q[t*QStride:], and so on; strides are in floats.
+type DeltaHead struct {
+	K, V    int       // head sizes
+	State   []float32 // [V,K]
+	Q, Key  []float32
+	QStride int // of Q and Key
+	Val     []float32
+	VStride int
+	Out     []float32
+	OStride int
+	G, Beta []float32 // log decay and beta of token t at t*GStride
+	GStride int
+	Scale   float32 // of q
+}
+
+// Step applies the rule token by token: S = e^g S; S += beta (v - S k) kᵀ; out = S (scale q).
+func (h *DeltaHead) Step(tokens int) {
+	for t := range tokens {
+		q, k := h.Q[t*h.QStride:][:h.K], h.Key[t*h.QStride:][:h.K]
+		v, out := h.Val[t*h.VStride:][:h.V], h.Out[t*h.OStride:][:h.V]
+		decay, beta := Exp(h.G[t*h.GStride]), h.Beta[t*h.GStride]
+		for j := range h.V {
+			s := h.State[j*h.K:][:h.K]
+			for i := range s {
+				s[i] *= decay
+			}
+			quant.Axpy(s, float32((v[j]-quant.Dot(s, k))*beta), k)
+			out[j] = float32(quant.Dot(s, q) * h.Scale)
+		}
+	}
+}
+
+// ChunkScratch is the number of floats that Chunk needs for chunks of c tokens.
+func ChunkScratch(c, k, v int) int { return 2*c + 2*c*c + c*v + c*k }
+
+// Chunks applies the rule in chunks of c tokens, the last one shorter.
+//
+// With D the running sum of g inside a chunk, the increments u_i = beta_i (v_i - S_{i-1}' k_i)
+// solve the unit triangular system
+//
+//	u_i = beta_i (v_i - e^D_i S k_i) - sum_{j<i} beta_i (k_i·k_j) e^(D_i-D_j) u_j
+//
+// out_i = scale (e^D_i S q_i + sum_{j<=i} (q_i·k_j) e^(D_i-D_j) u_j), and the
+// state becomes e^D_c S + sum_j e^(D_c-D_j) u_j k_jᵀ (Yang et al., Gated Delta Networks).
+func (h *DeltaHead) Chunks(tokens, c int, scratch []float32) {
+	for t := 0; t < tokens; t += c {
+		h.chunk(t, min(c, tokens-t), c, scratch)
+	}
+}
+
+func (h *DeltaHead) chunk(first, n, c int, scratch []float32) {
+	take := func(n int) []float32 {
+		s := scratch[:n:n]
+		scratch = scratch[n:]
+		return s
+	}
+	sum, decay := take(c), take(c)
+	kk, qk := take(c*c), take(c*c)
+	u, kd := take(c*h.V), take(c*h.K)
+	row := func(x []float32, stride, i, n int) []float32 { return x[(first+i)*stride:][:n] }
+
+	var d float64
+	for i := range n {
+		d += float64(h.G[(first+i)*h.GStride])
+		sum[i] = float32(d)
+		decay[i] = Exp(sum[i])
+	}
+	for i := range n {
+		k, q := row(h.Key, h.QStride, i, h.K), row(h.Q, h.QStride, i, h.K)
+		beta := h.Beta[(first+i)*h.GStride]
+		for j := range i + 1 {
+			kj := row(h.Key, h.QStride, j, h.K)
+			e := Exp(sum[i] - sum[j])
+			qk[i*c+j] = float32(quant.Dot(q, kj) * e)
+			if j < i {
+				kk[i*c+j] = float32(float32(quant.Dot(k, kj)*e) * beta)
+			}
+		}
+	}
+	for i := range n {
+		k, q := row(h.Key, h.QStride, i, h.K), row(h.Q, h.QStride, i, h.K)
+		v, out := row(h.Val, h.VStride, i, h.V), row(h.Out, h.OStride, i, h.V)
+		beta := h.Beta[(first+i)*h.GStride]
+		ui := u[i*h.V:][:h.V]
+		for j := range h.V {
+			s := h.State[j*h.K:][:h.K]
+			ui[j] = float32((v[j] - float32(decay[i]*quant.Dot(s, k))) * beta)
+			out[j] = float32(decay[i] * quant.Dot(s, q))
+		}
+		for j := range i {
+			quant.Axpy(ui, -kk[i*c+j], u[j*h.V:][:h.V])
+		}
+		for j := range i + 1 {
+			quant.Axpy(out, qk[i*c+j], u[j*h.V:][:h.V])
+		}
+		for j := range out {
+			out[j] *= h.Scale
+		}
+	}
+	last := float32(d)
+	for i := range n {
+		e := Exp(last - sum[i])
+		k, to := row(h.Key, h.QStride, i, h.K), kd[i*h.K:][:h.K]
+		for j := range to {
+			to[j] = k[j] * e
+		}
+	}
+	all := float32(math.Exp(d))
+	for j := range h.V {
+		s := h.State[j*h.K:][:h.K]
+		for i := range s {
+			s[i] *= all
+		}
+		for i := range n {
+			quant.Axpy(s, u[i*h.V+j], kd[i*h.K:][:h.K])
+		}
+	}
+}

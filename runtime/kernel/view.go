@@ -1,0 +1,26 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"qnc/runtime/quant"
+)
+
+// Floats views little-endian float32 bytes, 4-byte aligned as the arena and the weights file are.
+func Floats(b []byte) []float32 {
+	if len(b) < 4 {
+		return nil
+	}
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+// Int32s views the bytes of int32 values.
+func Int32s(b []byte) []int32 {
+	if len(b) < 4 {
+		return nil
+	}
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+// AxpyF32 adds p·v to out, v a row of float32 as stored.
+func AxpyF32(out []float32, p float32, v []byte) { quant.Axpy(out, p, Floats(v)) }
