@@ -86,7 +86,6 @@ func mappedAt(addr uintptr) (string, bool) {
 	defer mapped.Unlock()
 	for _, m := range mapped.list {
 		start := uintptr(unsafe.Pointer(unsafe.SliceData(m.Data)))
-		// The last page is mapped whole.
 		if addr >= start && addr-start < uintptr(len(m.Data)) {
 			return m.path, true
 		}

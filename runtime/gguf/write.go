@@ -56,16 +56,18 @@ func write(w io.Writer, kvs []KV, tensors []TensorSource) error {
 		if err := checkName("key", kv.Key, seen); err != nil {
 			return err
 		}
+		head = appendString(head, kv.Key)
+		value := len(head)
 		var err error
-		if head, err = appendValue(appendString(head, kv.Key), kv.Value); err != nil {
+		if head, err = appendValue(head, kv.Value); err != nil {
 			return fmt.Errorf("key %s: %w", kv.Key, err)
 		}
 		if kv.Key == keyAlignment {
-			v, ok := kv.Value.(uint32)
-			if !ok || !validAlign(uint64(v)) {
-				return fmt.Errorf("key %s: %v is not a uint32 power of two up to %d", kv.Key, kv.Value, maxAlign)
+			kind, v := le.Uint32(head[value:]), head[value+4:]
+			if Kind(kind) != KindUint32 || !validAlign(word(KindUint32, v)) {
+				return fmt.Errorf("key %s: is not a uint32 power of two up to %d", kv.Key, maxAlign)
 			}
-			align = uint64(v)
+			align = word(KindUint32, v)
 		}
 	}
 
