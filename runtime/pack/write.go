@@ -212,8 +212,8 @@ func (w *sectionWriter) Write(p []byte) (n int, err error) {
 		w.off += int64(m)
 		w.left -= int64(m)
 		w.count.add(m)
-		if err != nil {
-			return n, err
+		if err != nil { // a full disk, mostly
+			return n, fmt.Errorf("%w (the weights take %d bytes)", cause(err), w.count.total)
 		}
 		p = p[len(c):]
 	}

@@ -12,7 +12,7 @@
 //   - Dot, DotF32 (float32 activations): element k of the dequantised row times x[k] is added to
 //     lane k%8, k ascending, lanes starting at +0; the result is ((l0+l4)+(l2+l6))+((l1+l5)+(l3+l7)).
 //   - DotA8 (int8 activations in blocks of 32): integer sums of a block are exact; then for each
-//     block of 32 in ascending order acc += d·t with d the scale of the activations and
+//     block of 32 in ascending order acc += d·t, from +0, with d the scale of the activations and
 //     t = s·i where the format has a scale s only, t = s·i - m·sum (q4_K, q5_K) or s·i + m·sum
 //     (q4_1, q5_1) where it has a minimum too; i = Σ w·q, sum = Σ q. For q6_K, which has a scale
 //     per 16, t = d6·(c0·i0 + c1·i1) with the integer in the parentheses. All these integers are
