@@ -1,0 +1,136 @@
+package passes
+
+import (
+	"slices"
+
+	"qnc/ir"
+)
+
+// A prod is a product of extents: a number times symbolic factors, sorted. A
+// negative number marks an overflow, which equals nothing.
+type prod struct {
+	n    int
+	syms []string
+}
+
+var one = prod{n: 1}
+
+func (p prod) times(d ir.Dim) prod {
+	n := d.Add
+	if d.Sym != "" {
+		n = 1
+		s := d
+		if d.Add == 0 {
+			n, s = d.Mul, ir.CeilDiv(d.Sym, d.Div)
+		}
+		p.syms = append(slices.Clone(p.syms), s.String())
+		slices.Sort(p.syms)
+	}
+	if p.n < 0 || n < 0 || n != 0 && p.n > 1<<53/n {
+		return prod{n: -1}
+	}
+	p.n *= n
+	return p
+}
+
+func (p prod) equal(q prod) bool { return p.n >= 0 && p.n == q.n && slices.Equal(p.syms, q.syms) }
+
+// A group pairs a run of axes of one shape with the run of axes of another
+// that holds the same elements in the same order.
+type group struct{ a, b []int }
+
+// groups pairs the axes of a and b, extents of 1 left out, in the shortest
+// runs; ok is false when they do not pair.
+func groups(a, b []ir.Dim) (out []group, ok bool) {
+	ax, bx := wide(a), wide(b)
+	for len(ax) > 0 && len(bx) > 0 {
+		na, nb := shortest(a, b, ax, bx)
+		if na == 0 {
+			return nil, false
+		}
+		out = append(out, group{ax[:na], bx[:nb]})
+		ax, bx = ax[na:], bx[nb:]
+	}
+	return out, len(ax) == 0 && len(bx) == 0
+}
+
+// wide returns the axes whose extent is not 1.
+func wide(dims []ir.Dim) []int {
+	var out []int
+	for i, d := range dims {
+		if !d.Is(1) {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+func shortest(a, b []ir.Dim, ax, bx []int) (int, int) {
+	for n := 2; n <= len(ax)+len(bx); n++ {
+		for i := max(1, n-len(bx)); i <= min(n-1, len(ax)); i++ {
+			p, q := one, one
+			for _, x := range ax[:i] {
+				p = p.times(a[x])
+			}
+			for _, x := range bx[:n-i] {
+				q = q.times(b[x])
+			}
+			if p.equal(q) {
+				return i, n - i
+			}
+		}
+	}
+	return 0, 0
+}
+
+// A layout gives the distance of neighbours along each axis of a view, in
+// elements of the tensor it looks into.
+type layout []prod
+
+// dense is the layout of a tensor whose rows follow each other.
+func dense(dims []ir.Dim) layout {
+	l := make(layout, len(dims))
+	s := one
+	for i := len(dims) - 1; i >= 0; i-- {
+		l[i] = s
+		s = s.times(dims[i])
+	}
+	return l
+}
+
+// isDense reports whether a view with layout l is a tensor whose rows follow each other.
+func (l layout) isDense(dims []ir.Dim) bool {
+	d := dense(dims)
+	for i := range l {
+		if !dims[i].Is(1) && !l[i].equal(d[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// reshape returns the layout of a view of shape from as shape to, or false
+// when that is no view: its elements would have to be copied.
+func (l layout) reshape(from, to []ir.Dim) (layout, bool) {
+	gs, ok := groups(from, to)
+	if !ok {
+		return nil, false
+	}
+	out := make(layout, len(to))
+	for i := range out {
+		out[i] = one
+	}
+	for _, g := range gs {
+		for i, x := range g.a[1:] {
+			if p := g.a[i]; !l[p].equal(l[x].times(from[x])) {
+				return nil, false
+			}
+		}
+		s := l[g.a[len(g.a)-1]]
+		for _, x := range slices.Backward(g.b) {
+			out[x] = s
+			s = s.times(to[x])
+		}
+	}
+	return out, true
+}
