@@ -218,10 +218,11 @@ func (c *checker) placement(f *Func, report func(*Value, string, ...any)) {
 }
 
 // NeedsMem reports whether a planned value lies in the arena: views and
-// tuples do not (the members of a tuple do), nor does a plain read of state.
+// tuples do not (the members of a tuple do), nor does a plain read of state,
+// nor do parameters, which the caller holds.
 func NeedsMem(v *Value) bool {
 	switch {
-	case v.Type.IsNone() || v.Type.IsTuple() || v.IsSymbol():
+	case v.Type.IsNone() || v.Type.IsTuple() || v.IsSymbol() || v.Op == OpParam:
 		return false
 	case v.Op == OpPart:
 		return true
