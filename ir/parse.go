@@ -333,7 +333,7 @@ func (p *parser) attrs(v *Value, s string) error {
 	}
 	for _, kv := range strings.Fields(s) {
 		k, val, ok := strings.Cut(kv, "=")
-		if !ok || !isName(k) || val == "" || strings.ContainsAny(val, "{}=:") {
+		if !ok || !isName(k) || val == "" || strings.ContainsAny(val, "{}=") {
 			return fmt.Errorf("bad attribute %q: want name=value", kv)
 		}
 		if v.Attr.Get(k) != "" {
