@@ -151,3 +151,43 @@ func Conv(y []float32, yStride int, state []float32, stateStride int, x []float3
 		}
 	}
 }
+
+// Add writes x + y to dst.
+func Add(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	for i := range dst {
+		dst[i] = x[i] + y[i]
+	}
+}
+
+// Norm writes rms_norm(x) * w to dst, which may be x.
+func Norm(dst, x, w []float32, eps float64) {
+	s := RMSScale(x, eps)
+	x, w = x[:len(dst)], w[:len(dst)]
+	for i := range dst {
+		dst[i] = x[i] * s * w[i]
+	}
+}
+
+// GatedNorm writes rms_norm(x) * w * silu(z) to dst.
+func GatedNorm(dst, x, w, z []float32, eps float64) {
+	Norm(dst, x, w, eps)
+	for i, v := range z[:len(dst)] {
+		dst[i] *= Silu(v)
+	}
+}
+
+// RMSNormalize divides x by sqrt(mean(x²) + eps).
+func RMSNormalize(x []float32, eps float64) {
+	s := RMSScale(x, eps)
+	for i := range x {
+		x[i] *= s
+	}
+}
+
+// L2NormalizeRows applies L2Normalize to n rows of dim floats.
+func L2NormalizeRows(x []float32, stride, n, dim int, eps float64) {
+	for t := range n {
+		L2Normalize(x[t*stride:][:dim], eps)
+	}
+}

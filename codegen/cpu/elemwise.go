@@ -1,0 +1,139 @@
+package cpu
+
+import (
+	"fmt"
+	"strings"
+
+	. "github.com/dave/jennifer/jen"
+
+	"qnc/ir"
+)
+
+// elemwise gives the expression of an op over its operands.
+var elemwise = map[ir.Op]func(k *kern, x []*Statement) *Statement{
+	ir.OpCont: func(_ *kern, x []*Statement) *Statement { return x[0] },
+	ir.OpAdd:  func(_ *kern, x []*Statement) *Statement { return x[0].Op("+").Add(x[1]) },
+	ir.OpSub:  func(_ *kern, x []*Statement) *Statement { return x[0].Op("-").Add(x[1]) },
+	ir.OpMul:  func(_ *kern, x []*Statement) *Statement { return x[0].Op("*").Add(x[1]) },
+	ir.OpDiv:  func(_ *kern, x []*Statement) *Statement { return x[0].Op("/").Add(x[1]) },
+
+	ir.OpExp:      unary("Exp"),
+	ir.OpSigmoid:  unary("Sigmoid"),
+	ir.OpSilu:     unary("Silu"),
+	ir.OpSoftplus: unary("Softplus"),
+	ir.OpScale: func(k *kern, x []*Statement) *Statement {
+		return x[0].Op("*").Id(k.v.Attr.Get("by"))
+	},
+	ir.OpClamp: func(k *kern, x []*Statement) *Statement {
+		return Id("max").Call(x[0], Id(k.v.Attr.Get("min")))
+	},
+}
+
+func unary(fn string) func(*kern, []*Statement) *Statement {
+	return func(_ *kern, x []*Statement) *Statement { return Qual(pkgKernel, fn).Call(x[0]) }
+}
+
+// emitElemwise emits a loop nest over the result with the strides of every operand:
+//
+//	func mul_Tx8x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+//		lo, hi := th.Cut(n, 1)
+//		for i0 := lo; i0 < hi; i0++ {
+//			for i1 := range 512 {
+//				out[i0*512+i1] = x[i0*1024+i1] * y[i1]
+//			}
+//		}
+//	}
+func emitElemwise(k *kern) {
+	t := k.v.Type
+	k.name = k.v.Op.String() + "_" + shapeName(t.Dims)
+	out, err := dense(k.v)
+	k.try(err)
+	views := []view{out}
+	k.out("out", k.v, ir.F32)
+	names := []string{"out", "x", "y"}
+	for i := range k.v.Args {
+		x := k.arg(i)
+		if k.fault != nil {
+			return
+		}
+		k.view(names[i+1], x)
+		views = append(views, x)
+	}
+	k.tokens(t.Dims[0])
+	loops, err := nest(t.Dims, views, k.v.Attr.Get("map"))
+	k.try(err)
+	if k.fault != nil {
+		return
+	}
+	if len(loops) == 0 {
+		loops = []loop{{ir.Num(1), make([]int, len(views))}}
+	}
+	index := func(j int) string {
+		terms := make([]string, len(loops))
+		for i, l := range loops {
+			terms[i] = at(fmt.Sprintf("i%d", i), l.strides[j])
+		}
+		return sum(terms...)
+	}
+	var xs []*Statement
+	for j := range k.v.Args {
+		xs = append(xs, raw("%s[%s]", names[j+1], index(j+1)))
+	}
+	body := raw("out[%s]", index(0)).Op("=").Add(elemwise[k.v.Op](k, xs))
+	for i := len(loops) - 1; i > 0; i-- {
+		body = For(Id(fmt.Sprintf("i%d", i)).Op(":=").Range().Lit(k.static(loops[i].n))).Block(body)
+	}
+	n, grain := "n", 1
+	if s, ok := loops[0].n.Static(); ok {
+		n = fmt.Sprint(s)
+		if loops[0].strides[0] == 1 {
+			grain = 16
+		}
+	}
+	k.cut("i0", n, grain, body)
+}
+
+// shapeName is a shape as part of a kernel's name; the tokens' axis is T.
+func shapeName(dims []ir.Dim) string {
+	s := make([]string, len(dims))
+	for i, d := range dims {
+		s[i] = d.String()
+		if d.Sym != "" {
+			s[i] = d.Sym
+		}
+	}
+	return strings.Join(s, "x")
+}
+
+// emitGetRows emits the gather of embeddings or of activations:
+//
+//	func getRowsQ4K_256(th *engine.Thread, out []float32, table []byte, ids []int32, n int) {
+//		lo, hi := th.Cut(n, 1)
+//		for t := lo; t < hi; t++ {
+//			quant.DequantizeQ4K(out[t*256:][:256], table[int(ids[t])*144:][:144])
+//		}
+//	}
+func emitGetRows(k *kern) {
+	table, t := k.v.Args[0], k.v.Type
+	width := k.static(t.Dims[1])
+	if t.Rank() != 2 {
+		k.fail("rows of more than one axis have no kernel")
+		return
+	}
+	k.out("out", k.v, ir.F32)
+	row := cutSlice("out", at("t", width), width)
+	var copyRow Code
+	if table.Op == ir.OpWeight {
+		kind := k.matrix("table", 0)
+		k.name = fmt.Sprintf("getRows%s_%d", kind.Ident, width)
+		n := kind.RowBytes(width)
+		copyRow = Qual(pkgQuant, "Dequantize"+kind.Ident).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
+	} else {
+		k.name = fmt.Sprintf("getRows_%d", width)
+		stride, _ := k.rows("table", 0, 1, width)
+		copyRow = Id("copy").Call(raw("%s", row), raw("table[int(ids[t])*%d:]", stride))
+	}
+	k.in("ids", 1)
+	k.tokens(t.Dims[0])
+	k.cut("t", "n", 1, copyRow)
+}

@@ -1,0 +1,350 @@
+package cpu
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+
+	. "github.com/dave/jennifer/jen"
+
+	"qnc/codegen"
+	"qnc/ir"
+)
+
+// A program collects what the emitted file declares: fields for weights and
+// buffers, kernels, and the plan.
+type program struct {
+	m      *ir.Module
+	max    ir.Sizes
+	member map[*ir.Value][]*ir.Value // the parts of a tuple, by index
+
+	fields  map[string]*field // by content
+	names   map[string]bool
+	weights []*field
+	buffers []*field
+
+	kernels   map[string]string // body text to name
+	funcs     []Code
+	arena     int
+	scratch   int
+	recurrent int            // floats of one sequence
+	cache     int            // bytes of all sequences
+	offset    map[string]int // of a state symbol, floats or bytes
+	caches    map[*ir.Value]bool
+}
+
+// A field is one field of the emitted model.
+type field struct {
+	name, doc string
+	typ, init *Statement
+}
+
+func newProgram(m *ir.Module) *program {
+	p := &program{m: m, max: m.MaxSizes(), member: map[*ir.Value][]*ir.Value{}, fields: map[string]*field{},
+		names: map[string]bool{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}}
+	for _, f := range m.Funcs {
+		for _, v := range f.Body {
+			p.noteCache(v)
+		}
+	}
+	for _, s := range m.State {
+		n := s.Type.Elems(ir.Sizes{"S": 1})
+		if p.caches[s] {
+			p.offset[s.Name] = p.cache
+			p.cache += (s.Type.Bytes(p.max) + 63) &^ 63
+		} else {
+			p.offset[s.Name] = p.recurrent
+			p.recurrent += (n + 15) &^ 15
+		}
+	}
+	return p
+}
+
+// noteCache marks a state symbol as a KV cache when v reads or writes cells of
+// it. The others are recurrent state, kept together for each sequence.
+func (p *program) noteCache(v *ir.Value) {
+	switch v.Op {
+	case ir.OpLoadRows, ir.OpStoreRows, ir.OpNormRopeStore:
+		p.caches[v.Args[0]] = true
+	}
+}
+
+func (p *program) region(v *ir.Value) region {
+	if v.Mem == ir.NoMem {
+		return region{}
+	}
+	return region{lo: int(v.Mem), hi: int(v.Mem) + v.Type.Bytes(p.max)}
+}
+
+// unique returns a free identifier.
+func (p *program) unique(name string) string {
+	try := name
+	for i := 2; p.names[try] || token(try); i++ {
+		try = fmt.Sprintf("%s_%d", name, i)
+	}
+	p.names[try] = true
+	return try
+}
+
+// token reports whether s is a word of the language that no field may be called.
+func token(s string) bool {
+	return slices.Contains(strings.Fields("break case chan const continue default defer else fallthrough for func go goto if import interface map package range return select struct switch type var in th m"), s)
+}
+
+// field returns the text of the buffer in which v lies. Values at the same
+// place with the same type share a field, named after the first of them.
+func (p *program) field(v *ir.Value) string {
+	if v.Op == ir.OpParam {
+		return "in." + map[string]string{"tok": "Tok", "pos": "Pos", "seq": "Seq", "rows": "Rows"}[v.Name]
+	}
+	n, unit := v.Type.Elems(p.max), 4
+	ctor, typ := "Floats", slice(v.Type.DType)
+	switch v.Type.DType {
+	case ir.F32:
+	case ir.I32:
+		ctor = "Int32s"
+	default:
+		ctor, unit, n = "Bytes", 1, v.Type.Bytes(p.max)
+	}
+	p.arena = max(p.arena, int(v.Mem)+n*unit)
+	key := fmt.Sprintf("%s %d %d", ctor, v.Mem, n)
+	f := p.fields[key]
+	if f == nil {
+		base, _ := codegen.Layer(v.Name)
+		f = &field{p.unique(codegen.GoName(base)), fmt.Sprintf("%s at %d", v.Type, v.Mem), typ, raw("mem.%s(%d, %d)", ctor, v.Mem, n)}
+		p.fields[key] = f
+		p.buffers = append(p.buffers, f)
+	}
+	return "m." + f.name
+}
+
+// weight is the text of a weight's field: bytes for a matrix, floats for a vector.
+func (p *program) weight(w *ir.Value, floats bool) string {
+	key := fmt.Sprintf("@%s %v", w.Name, floats)
+	f := p.fields[key]
+	if f == nil {
+		f = &field{p.unique(codegen.GoName(w.Name)), w.Type.String(), Index().Byte(), raw("mem.Weight(%q, %d)", w.Name, w.Type.Bytes(nil))}
+		if floats {
+			f.typ, f.init = Index().Float32(), raw("mem.Vector(%q, %d)", w.Name, w.Type.Elems(nil))
+		}
+		p.fields[key] = f
+		p.weights = append(p.weights, f)
+	}
+	return "m." + f.name
+}
+
+// state is the text of the step's sequence's region of a state symbol.
+func (p *program) state(s *ir.Value) string {
+	if p.caches[s] {
+		n := s.Type.Bytes(ir.Sizes{"S": 1})
+		return fmt.Sprintf("m.cache(in, %d, %d)", p.offset[s.Name], n)
+	}
+	return fmt.Sprintf("m.recurrent(in, %d, %d)", p.offset[s.Name], s.Type.Elems(ir.Sizes{"S": 1}))
+}
+
+// members returns the parts of a tuple value by index; nil where nobody reads one.
+func (p *program) members(v *ir.Value) []*ir.Value {
+	if m := p.member[v]; m != nil {
+		return m
+	}
+	return make([]*ir.Value, len(v.Type.Tuple))
+}
+
+// result returns output i of v, which may be a tuple or the one tensor.
+func (k *kern) result(i int) *ir.Value {
+	if !k.v.Type.IsTuple() {
+		return k.v
+	}
+	return k.p.members(k.v)[i]
+}
+
+// function declares the kernel, or finds the one with the same body, and returns its name.
+func (p *program) function(k *kern) string {
+	sig := Func().ParamsFunc(func(g *Group) {
+		g.Id("th").Op("*").Qual(pkgEngine, "Thread")
+		for _, x := range k.params {
+			g.Id(x.name).Add(x.typ)
+		}
+	}).Block(k.body...)
+	var b bytes.Buffer
+	if err := sig.Render(&b); err != nil {
+		k.fail("emitted code does not parse: %v", err)
+		return ""
+	}
+	if name, ok := p.kernels[b.String()]; ok {
+		return name
+	}
+	name := p.unique(k.name)
+	p.kernels[b.String()] = name
+	p.scratch = max(p.scratch, k.scratch)
+	p.funcs = append(p.funcs, Comment(k.v.LongString()), Func().Id(name).ParamsFunc(func(g *Group) {
+		g.Id("th").Op("*").Qual(pkgEngine, "Thread")
+		for _, x := range k.params {
+			g.Id(x.name).Add(x.typ)
+		}
+	}).Block(k.body...), Line())
+	return name
+}
+
+// An Output is the emitted CPU program and its plan.
+type Output struct {
+	Files           []codegen.File
+	ArenaBytes      int
+	ScratchFloats   int
+	RecurrentFloats int
+	CacheBytes      int
+	Kernels         int
+}
+
+// Emit writes step.go and kernels.go of package pkg for a planned module.
+func Emit(m *ir.Module, pkg string) (*Output, error) {
+	p := newProgram(m)
+	var steps []Code
+	for _, f := range m.Funcs {
+		for _, v := range f.Body {
+			if v.Op == ir.OpPart {
+				t := v.Args[0]
+				if p.member[t] == nil {
+					p.member[t] = make([]*ir.Value, len(t.Type.Tuple))
+				}
+				p.member[t][v.Int("i")] = v
+			}
+		}
+		body, err := p.step(f)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, body...)
+	}
+	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
+	for _, x := range []struct {
+		name string
+		code []Code
+	}{{"step.go", append(p.declarations(m), steps...)}, {"kernels.go", p.funcs}} {
+		f := NewFile(pkg)
+		f.HeaderComment(codegen.Header)
+		f.Add(x.code...)
+		var b bytes.Buffer
+		if err := f.Render(&b); err != nil {
+			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
+		}
+		out.Files = append(out.Files, codegen.File{Name: x.name, Data: b.Bytes()})
+	}
+	return out, nil
+}
+
+// step emits one function of the module as straight-line calls, with a barrier
+// only where a call touches what an earlier one has touched since the last.
+func (p *program) step(f *ir.Func) ([]Code, error) {
+	var body []Code
+	var reads, writes []region
+	last := -1
+	for _, v := range f.Body {
+		if free(v) {
+			continue
+		}
+		k := &kern{p: p, v: v}
+		emit := emitters[v.Op]
+		if emit == nil {
+			k.fail("the CPU has no kernel for %s", v.Op)
+			return nil, k.fault
+		}
+		emit(k)
+		if k.fault != nil {
+			return nil, k.fault
+		}
+		name := p.function(k)
+		if k.fault != nil {
+			return nil, k.fault
+		}
+		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
+			body = append(body, Id("th").Dot("Barrier").Call())
+			reads, writes = nil, nil
+		}
+		reads, writes = append(reads, k.reads...), append(writes, k.writes...)
+		if _, layer := codegen.Layer(v.Name); layer != last && layer >= 0 {
+			body = append(body, Line().Comment(fmt.Sprintf("blk.%d", layer)))
+			last = layer
+		} else if layer < 0 && last >= 0 && !v.Type.IsNone() {
+			body = append(body, Line().Comment("head"))
+			last = -1
+		}
+		body = append(body, Id(name).CallFunc(func(g *Group) {
+			g.Id("th")
+			for _, x := range k.params {
+				g.Id(x.arg)
+			}
+		}))
+	}
+	return []Code{
+		Comment(fmt.Sprintf("%s runs one step: tokens in.Tok at in.Pos of sequence in.Slot; logits of in.Rows.", f.Name)),
+		Func().Params(Id("m").Op("*").Id("model")).Id(f.Name).Params(Id("th").Op("*").Qual(pkgEngine, "Thread"), Id("in").Op("*").Qual(pkgEngine, "Step")).Block(body...),
+		Line(),
+	}, nil
+}
+
+func hazard(a, b []region) bool {
+	for _, x := range a {
+		for _, y := range b {
+			if x.overlaps(y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// declarations emits the model type, its constructor and the access to state.
+func (p *program) declarations(m *ir.Module) []Code {
+	list := func(fs []*field) []Code {
+		var out []Code
+		for _, f := range fs {
+			out = append(out, Id(f.name).Add(f.typ).Comment(f.doc))
+		}
+		return out
+	}
+	inits := Dict{Id("mem"): Id("mem")}
+	for _, f := range slices.Concat(p.weights, p.buffers) {
+		inits[Id(f.name)] = f.init
+	}
+	logits := map[string]string{}
+	for _, f := range m.Funcs {
+		for _, r := range f.Results {
+			logits[f.Name] = p.field(r)
+		}
+	}
+	prog := Dict{}
+	var names []string
+	for n := range logits {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	for _, n := range names {
+		exported := strings.ToUpper(n[:1]) + n[1:]
+		prog[Id(exported)] = Id("m").Dot(n)
+		prog[Id(exported+"Logits")] = Id(logits[n])
+	}
+	return []Code{
+		Comment("model holds the weights, mapped, and the buffers of a step, which lie in one arena:\nbuffers that are never alive together overlap, as \"at\" shows."),
+		Type().Id("model").Struct(append(append([]Code{Id("mem").Op("*").Qual(pkgEngine, "Memory"), Line()}, list(p.weights)...), append([]Code{Line()}, list(p.buffers)...)...)...),
+		Line(),
+		Comment("newModel cuts the memory into the tensors of the model."),
+		Func().Id("newModel").Params(Id("mem").Op("*").Qual(pkgEngine, "Memory")).Params(Op("*").Qual(pkgEngine, "Program"), Error()).Block(
+			Id("m").Op(":=").Op("&").Id("model").Values(inits),
+			Return(Op("&").Qual(pkgEngine, "Program").Values(prog), Id("mem").Dot("Err").Call()),
+		),
+		Line(),
+		Comment("recurrent is n floats of the step's sequence's recurrent state."),
+		Func().Params(Id("m").Op("*").Id("model")).Id("recurrent").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Float32().Block(
+			Return(raw("m.mem.Recurrent[in.Slot*%d+off:][:n]", p.recurrent)),
+		),
+		Line(),
+		Comment("cache is the step's sequence's n bytes of a KV cache that starts at off."),
+		Func().Params(Id("m").Op("*").Id("model")).Id("cache").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Byte().Block(
+			Return(raw("m.mem.KV[off+in.Slot*n:][:n]")),
+		),
+		Line(),
+	}
+}
