@@ -73,11 +73,16 @@ func New(p Params, numVocab int) *Sampler {
 	return s
 }
 
-// Reset forgets the tokens and starts the random numbers anew.
-func (s *Sampler) Reset() {
-	s.rng.seed(s.p.Seed)
+// Forget forgets the tokens.
+func (s *Sampler) Forget() {
 	s.next, s.full = 0, false
 	clear(s.counts)
+}
+
+// Reset forgets the tokens and starts the random numbers anew.
+func (s *Sampler) Reset() {
+	s.Forget()
+	s.rng.seed(s.p.Seed)
 }
 
 // Accept tells the sampler about a token of the text, for the penalties.
