@@ -3,6 +3,8 @@
 package codegen
 
 import (
+	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -44,24 +46,15 @@ func GoName(s string) string {
 	return b.String()
 }
 
-// Layer splits "attn_norm-3" into its base name and layer; layer is -1 when there is none.
+var layerMark = regexp.MustCompile(`-([0-9]{1,6})([._]|$)`)
+
+// Layer splits "attn_norm-3" or "attn_norm-3_a8" into its base name and layer;
+// layer is -1 when there is none.
 func Layer(name string) (base string, layer int) {
-	i := strings.LastIndexByte(name, '-')
-	if i < 0 {
+	m := layerMark.FindStringSubmatchIndex(name)
+	if m == nil {
 		return name, -1
 	}
-	n, digits := 0, name[i+1:]
-	for j, r := range digits {
-		if r == '.' && j > 0 { // attn_norm-3.1, the second of that name
-			break
-		}
-		if r < '0' || r > '9' || n > 1<<20 {
-			return name, -1
-		}
-		n = n*10 + int(r-'0')
-	}
-	if digits == "" {
-		return name, -1
-	}
-	return name[:i], n
+	n, _ := strconv.Atoi(name[m[2]:m[3]])
+	return name[:m[0]] + name[m[3]:], n
 }

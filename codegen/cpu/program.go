@@ -162,14 +162,16 @@ func (k *kern) result(i int) *ir.Value {
 
 // function declares the kernel, or finds the one with the same body, and returns its name.
 func (p *program) function(k *kern) string {
-	sig := Func().ParamsFunc(func(g *Group) {
-		g.Id("th").Op("*").Qual(pkgEngine, "Thread")
-		for _, x := range k.params {
-			g.Id(x.name).Add(x.typ)
-		}
-	}).Block(k.body...)
+	declare := func(name string) *Statement {
+		return Func().Id(name).ParamsFunc(func(g *Group) {
+			g.Id("th").Op("*").Qual(pkgEngine, "Thread")
+			for _, x := range k.params {
+				g.Id(x.name).Add(x.typ)
+			}
+		}).Block(k.body...)
+	}
 	var b bytes.Buffer
-	if err := sig.Render(&b); err != nil {
+	if err := declare("k").Render(&b); err != nil {
 		k.fail("emitted code does not parse: %v", err)
 		return ""
 	}
@@ -179,12 +181,7 @@ func (p *program) function(k *kern) string {
 	name := p.unique(k.name)
 	p.kernels[b.String()] = name
 	p.scratch = max(p.scratch, k.scratch)
-	p.funcs = append(p.funcs, Comment(k.v.LongString()), Func().Id(name).ParamsFunc(func(g *Group) {
-		g.Id("th").Op("*").Qual(pkgEngine, "Thread")
-		for _, x := range k.params {
-			g.Id(x.name).Add(x.typ)
-		}
-	}).Block(k.body...), Line())
+	p.funcs = append(p.funcs, Comment(k.v.LongString()), declare(name), Line())
 	return name
 }
 
@@ -225,7 +222,9 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 	}{{"step.go", append(p.declarations(m), steps...)}, {"kernels.go", p.funcs}} {
 		f := NewFile(pkg)
 		f.HeaderComment(codegen.Header)
-		f.Add(x.code...)
+		for _, c := range x.code {
+			f.Add(c)
+		}
 		var b bytes.Buffer
 		if err := f.Render(&b); err != nil {
 			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
@@ -327,7 +326,8 @@ func (p *program) declarations(m *ir.Module) []Code {
 		prog[Id(exported+"Logits")] = Id(logits[n])
 	}
 	return []Code{
-		Comment("model holds the weights, mapped, and the buffers of a step, which lie in one arena:\nbuffers that are never alive together overlap, as \"at\" shows."),
+		Comment("model holds the weights, mapped, and the buffers of a step, which lie in one arena:"),
+		Comment("buffers that are never alive together overlap, as \"at\" shows."),
 		Type().Id("model").Struct(append(append([]Code{Id("mem").Op("*").Qual(pkgEngine, "Memory"), Line()}, list(p.weights)...), append([]Code{Line()}, list(p.buffers)...)...)...),
 		Line(),
 		Comment("newModel cuts the memory into the tensors of the model."),

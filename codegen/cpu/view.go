@@ -170,6 +170,12 @@ func (x view) rows(n ir.Dim, m, k int) (token, row int, err error) {
 	if s[2] != 1 && k != 1 {
 		return 0, 0, fmt.Errorf("rows of %s are not contiguous: keep the cont", x.base)
 	}
+	if n.Is(1) { // never stepped over: what several tokens would have
+		s[0] = m * k
+	}
+	if m == 1 {
+		s[1] = k
+	}
 	return s[0], s[1], nil
 }
 
