@@ -186,7 +186,7 @@ func BenchmarkPrepare(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "w")
 	b.SetBytes(total)
 	for b.Loop() {
-		p, err := Prepare(context.Background(), path, build, sections, nil)
+		p, err := Prepare(context.Background(), path, Fixed(build), sections, nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -297,7 +297,7 @@ func TestPrepareFails(t *testing.T) {
 		if ctx == nil {
 			ctx = context.Background()
 		}
-		p, err := Prepare(ctx, path, build, c.sections, nil)
+		p, err := Prepare(ctx, path, Fixed(build), c.sections, nil)
 		if err == nil || p != nil {
 			t.Errorf("%s: no error", c.name)
 			continue
@@ -315,10 +315,10 @@ func TestPrepareFails(t *testing.T) {
 			t.Errorf("%s: the old file has changed", c.name)
 		}
 	}
-	if _, err := Prepare(context.Background(), filepath.Join(t.TempDir(), "no", "w"), build, nil, nil); err == nil {
+	if _, err := Prepare(context.Background(), filepath.Join(t.TempDir(), "no", "w"), Fixed(build), nil, nil); err == nil {
 		t.Error("a folder that is not there: no error")
 	}
-	if _, err := Prepare(context.Background(), t.TempDir(), build, nil, nil); err == nil {
+	if _, err := Prepare(context.Background(), t.TempDir(), Fixed(build), nil, nil); err == nil {
 		t.Error("a folder in place of the file: no error")
 	}
 }
@@ -385,5 +385,30 @@ func TestCommit(t *testing.T) {
 	(*Pending)(nil).Abort()
 	if got := names(t, dir); len(got) != 0 {
 		t.Errorf("left behind after Abort: %v", got)
+	}
+}
+
+// TestHash: the digests are those of the file, and a build id may depend on them.
+func TestHash(t *testing.T) {
+	sections := sampleSections()
+	want, err := Hash(context.Background(), sections, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "w")
+	p, err := Prepare(context.Background(), path, func(e []Entry) [32]byte { return e[0].SHA256 }, sections, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Commit(p); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Open(path, want[0].SHA256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if !slices.Equal(f.Entries(), want) {
+		t.Errorf("have %v, want %v", f.Entries(), want)
 	}
 }

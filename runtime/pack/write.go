@@ -28,9 +28,15 @@ type Section struct {
 // Progress is told how many of all sections' bytes are done, ascending, one call at a time.
 type Progress func(done, total int64)
 
+// Identify gives the build id of a pack with these sections.
+type Identify func([]Entry) [32]byte
+
+// Fixed is the build id id, whatever the content.
+func Fixed(id [32]byte) Identify { return func([]Entry) [32]byte { return id } }
+
 // Create writes a weights file: path appears complete or not at all. progress may be nil.
 func Create(path string, build [32]byte, sections []Section, progress Progress) error {
-	p, err := Prepare(context.Background(), path, build, sections, progress)
+	p, err := Prepare(context.Background(), path, Fixed(build), sections, progress)
 	if err != nil {
 		return err
 	}
@@ -39,7 +45,8 @@ func Create(path string, build [32]byte, sections []Section, progress Progress) 
 
 // Prepare writes a weights file under a temporary name: Commit it, with the program, or Abort.
 // When it fails, or ctx ends (code fault.Interrupted), the temporary file is gone.
-func Prepare(ctx context.Context, path string, build [32]byte, sections []Section, progress Progress) (*Pending, error) {
+// The build id may depend on the content: build is called when all digests are known.
+func Prepare(ctx context.Context, path string, build Identify, sections []Section, progress Progress) (*Pending, error) {
 	return prepare(path, 0o644, func(f *os.File) error {
 		_, err := write(ctx, f, 0, build, sections, progress)
 		return err
@@ -60,7 +67,7 @@ func PrepareEmbedded(ctx context.Context, exe, path string, build [32]byte, sect
 			return err
 		}
 		start := (n + largeAlign - 1) / largeAlign * largeAlign
-		total, err := write(ctx, f, start, build, sections, progress)
+		total, err := write(ctx, f, start, Fixed(build), sections, progress)
 		if err != nil {
 			return err
 		}
@@ -122,7 +129,7 @@ func layout(sections []Section) (entries []Entry, total int64, err error) {
 
 // write puts the pack at offset start of f and returns its size. The header comes last: a file
 // that was left unfinished is not a pack.
-func write(ctx context.Context, f *os.File, start int64, build [32]byte, sections []Section, progress Progress) (int64, error) {
+func write(ctx context.Context, f *os.File, start int64, build Identify, sections []Section, progress Progress) (int64, error) {
 	entries, total, err := layout(sections)
 	if err != nil {
 		return 0, err
@@ -133,6 +140,24 @@ func write(ctx context.Context, f *os.File, start int64, build [32]byte, section
 	if err := f.Truncate(start + total); err != nil {
 		return 0, err
 	}
+	if err := fill(ctx, f, start, entries, sections, progress); err != nil {
+		return 0, err
+	}
+	_, err = f.WriteAt(encode(build(entries), entries, total), start)
+	return total, err
+}
+
+// Hash gives the entries of a pack with these sections, digests and all, without writing it.
+func Hash(ctx context.Context, sections []Section, progress Progress) ([]Entry, error) {
+	entries, _, err := layout(sections)
+	if err != nil {
+		return nil, err
+	}
+	return entries, fill(ctx, nil, 0, entries, sections, progress)
+}
+
+// fill writes the sections to f, unless it is nil, and sets the digests of entries.
+func fill(ctx context.Context, f *os.File, start int64, entries []Entry, sections []Section, progress Progress) error {
 	caller := ctx
 	ctx, cancel := context.WithCancelCause(caller)
 	defer cancel(nil)
@@ -161,13 +186,9 @@ func write(ctx context.Context, f *os.File, start int64, build [32]byte, section
 		w.hash.Sum(e.SHA256[:0])
 	})
 	if err := context.Cause(caller); err != nil {
-		return 0, fault.New(fault.Interrupted, "interrupted: %w", err)
+		return fault.New(fault.Interrupted, "interrupted: %w", err)
 	}
-	if err := context.Cause(ctx); err != nil {
-		return 0, err
-	}
-	_, err = f.WriteAt(encode(build, entries, total), start)
-	return total, err
+	return context.Cause(ctx)
 }
 
 // chunk is how much is written, hashed and counted at a time.
@@ -207,7 +228,10 @@ func (w *sectionWriter) Write(p []byte) (n int, err error) {
 		}
 		c := p[:min(len(p), chunk)]
 		w.hash.Write(c)
-		m, err := w.f.WriteAt(c, w.off)
+		m, err := len(c), error(nil)
+		if w.f != nil {
+			m, err = w.f.WriteAt(c, w.off)
+		}
 		n += m
 		w.off += int64(m)
 		w.left -= int64(m)
