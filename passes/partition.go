@@ -27,6 +27,7 @@ func partition(m *ir.Module, t *Target) error {
 	}
 	for _, f := range m.Funcs {
 		dropTransfers(f)
+		settleSymbols(f)
 		err := alignDevices(f)
 		if err == nil {
 			err = cut(m, f)
@@ -66,6 +67,17 @@ func dropTransfers(f *ir.Func) {
 	})
 	f.ReplaceAll(orig)
 	f.Parts = nil
+}
+
+// settleSymbols puts a symbol that a placed text left open where it is first read.
+func settleSymbols(f *ir.Func) {
+	for _, v := range f.Body {
+		for _, a := range v.Args {
+			if a.IsSymbol() && a.On == "" {
+				a.On = v.On
+			}
+		}
+	}
 }
 
 // alignDevices keeps the members of a tuple where the tuple is, and refuses
@@ -228,22 +240,40 @@ func (w *walk) closure(d ir.Device) int {
 	return len(queue)
 }
 
-// minSplits bounds the parts of f from below: 1 + the most device changes on a path.
+// minSplits bounds the parts of f from below: 1 + the most device changes on
+// a path from a source on the start device, for the best device to start on;
+// and the number of devices in use.
 func minSplits(f *ir.Func) int {
 	g := dependencies(f)
-	changes := make([]int, len(g.on))
-	most := 0
-	for i := range g.on {
-		most = max(most, changes[i])
-		for _, s := range g.succs[i] {
-			n := changes[i]
-			if g.on[s] != g.on[i] {
-				n++
-			}
-			changes[s] = max(changes[s], n)
+	var used []ir.Device
+	for _, d := range g.on {
+		if !slices.Contains(used, d) {
+			used = append(used, d)
 		}
 	}
-	return most + 1
+	least := len(f.Body)
+	changes := make([]int, len(g.on))
+	for _, start := range used {
+		most := 0
+		for i, d := range g.on {
+			changes[i] = 0
+			if d != start {
+				changes[i] = 1
+			}
+		}
+		for i := range g.on {
+			most = max(most, changes[i])
+			for _, s := range g.succs[i] {
+				n := changes[i]
+				if g.on[s] != g.on[i] {
+					n++
+				}
+				changes[s] = max(changes[s], n)
+			}
+		}
+		least = min(least, most+1)
+	}
+	return max(least, len(used))
 }
 
 // addTransfers copies each value that another device reads, once for each
