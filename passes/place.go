@@ -212,13 +212,23 @@ func (p *placer) arena() (map[ir.Device]int64, error) {
 	return most, nil
 }
 
+// A FitError says that a device's memory does not hold what is placed on it.
+type FitError struct {
+	Device                      ir.Device
+	Weights, State, Arena, Have int64 // bytes
+}
+
+func (e *FitError) Error() string {
+	return fmt.Sprintf("needs %s (weights %s, state %s, arena %s), %s has %s: use a smaller -c, -ub or -np, or a smaller quantisation",
+		humanBytes(e.Weights+e.State+e.Arena), humanBytes(e.Weights), humanBytes(e.State), humanBytes(e.Arena), e.Device, humanBytes(e.Have))
+}
+
 // checkBudgets compares what each device must hold with what it has.
 func checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
 	for _, d := range m.Machine.Devices {
 		w, s := symbolBytes(m, d.Name, sizes)
-		if need := satAdd(satAdd(w, s), arena[d.Name]); d.Mem > 0 && need > d.Mem {
-			return fmt.Errorf("needs %s (weights %s, state %s, arena %s), %s has %s: use a smaller -c, -ub or -np, or a smaller quantisation",
-				humanBytes(need), humanBytes(w), humanBytes(s), humanBytes(arena[d.Name]), d.Name, humanBytes(d.Mem))
+		if a := arena[d.Name]; d.Mem > 0 && satAdd(satAdd(w, s), a) > d.Mem {
+			return &FitError{d.Name, w, s, a, d.Mem}
 		}
 	}
 	return nil
