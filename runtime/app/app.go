@@ -14,6 +14,7 @@ import (
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/flags"
+	"qnc/runtime/gguf"
 	"qnc/runtime/tokenizer"
 )
 
@@ -130,7 +131,7 @@ func (a *app) run() error {
 	}
 	a.watch()
 	defer a.cancel()
-	return commands[a.cmd](a)
+	return gguf.Guard(func() error { return commands[a.cmd](a) })
 }
 
 func unknownCommand(name string) error {

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"io"
+	"strings"
 
 	"qnc/runtime/chat"
 	"qnc/runtime/chat/jinja"
@@ -29,7 +30,7 @@ func (a *app) newTemplate() (*chat.Template, error) {
 	if !ok {
 		return nil, fault.New(fault.Model, "%s: has no chat template: use complete, or give one with --chat-template-file", a.Info.Name)
 	}
-	return chat.Parse(src)
+	return chat.Parse(strings.Clone(src)) // the template outlives the mapping's guard
 }
 
 // render renders a request with what the model and the command line add to it.

@@ -27,7 +27,7 @@ func spellings(cmd Command) []string {
 		for _, n := range f.Alt {
 			all = append(all, dashed(n))
 		}
-		all = append(all, "--"+f.Name)
+		all = append(all, dashed(f.Name))
 		for _, n := range f.No {
 			all = append(all, dashed(n))
 		}
@@ -136,7 +136,7 @@ func fish(w io.Writer, program string) {
 				switch {
 				case len(a) == 1:
 					fmt.Fprintf(w, " -s %s", a)
-				case len(a) <= 3:
+				case short(a):
 					fmt.Fprintf(w, " -o %s", a)
 				default:
 					fmt.Fprintf(w, " -l %s", a)

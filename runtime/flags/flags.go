@@ -44,7 +44,7 @@ type Flag struct {
 	Name    string   // long name, the key of the getters
 	Alt     []string // letters and other names
 	No      []string // names that mean "not"
-	Env     string   // LLAMA_ARG_ + this; derived from Name when empty
+	Env     string   // LLAMA_ARG_ + this; derived from Name when empty, none when "-"
 	Kind    Kind
 	Arg     string // what help calls the value
 	Default string
@@ -56,8 +56,12 @@ type Flag struct {
 	Help    string
 }
 
-// Var returns the name of the environment variable that gives the flag its value.
+// Var returns the name of the environment variable that gives the flag its
+// value, "" when there is none.
 func (f *Flag) Var() string {
+	if f.Env == "-" {
+		return ""
+	}
 	if f.Env != "" {
 		return "LLAMA_ARG_" + f.Env
 	}
@@ -69,9 +73,14 @@ func (f *Flag) names() []string {
 	return slices.Concat([]string{f.Name}, f.Alt, f.No)
 }
 
-// dashed spells a name as people write it: -t, -ngl, --threads.
+// short reports whether a name is written with one dash: -t, -ngl, but --temp.
+func short(name string) bool {
+	return len(name) <= 3 || slices.Contains([]string{"cmoe", "ncmoe", "sysf"}, name)
+}
+
+// dashed spells a name as people write it.
 func dashed(name string) string {
-	if len(name) <= 3 {
+	if short(name) {
 		return "-" + name
 	}
 	return "--" + name
@@ -133,7 +142,7 @@ func Parse(cmd Command, args []string, env func(string) (string, bool)) (*Set, e
 	}
 	for i := range table {
 		f := &table[i]
-		if f.In&cmd == 0 || s.Has(f.Name) {
+		if f.In&cmd == 0 || s.Has(f.Name) || f.Var() == "" {
 			continue
 		}
 		v, ok := env(f.Var())

@@ -9,7 +9,7 @@ import (
 // Usage prints what program's command cmd takes.
 func Usage(w io.Writer, program string, cmd Command) {
 	c := info(cmd)
-	fmt.Fprintf(w, "%s\n\nusage: %s %s [flags] %s\n", c.Help, program, c.Name, c.Args)
+	fmt.Fprintf(w, "%s\n\nusage: %s\n", c.Help, strings.TrimSpace(program+" "+c.Name+" [flags] "+c.Args))
 	if cmd == Chat {
 		fmt.Fprintf(w, "\ncommands (%s COMMAND --help says more):\n", program)
 		for _, c := range Commands {
@@ -31,7 +31,7 @@ func section(w io.Writer, title string, cmd Command, fate Fate) {
 		}
 		line := f.Spelling()
 		help := f.Help
-		if f.Default != "" && f.Default != "false" && f.Default != "true" && fate == Used {
+		if fate == Used && f.Kind != Bool && f.Default != "" && f.Default != "-1" {
 			help += " (default " + f.Default + ")"
 		}
 		if len(line) > 32 {
@@ -48,7 +48,7 @@ func (f *Flag) Spelling() string {
 	for _, n := range f.Alt {
 		names = append(names, dashed(n))
 	}
-	names = append(names, "--"+f.Name)
+	names = append(names, dashed(f.Name))
 	for _, n := range f.No {
 		names = append(names, dashed(n))
 	}
