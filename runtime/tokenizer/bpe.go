@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync"
 )
 
@@ -118,7 +119,7 @@ func (t *Tokenizer) mergeShort(dst []int32, word string) []int32 {
 
 // mergeLong takes O(n log n) for any word.
 func (t *Tokenizer) mergeLong(dst []int32, word string, sc *scratch) []int32 {
-	sc.symbols, sc.queue = sc.symbols[:0], sc.queue[:0]
+	sc.symbols, sc.queue = slices.Grow(sc.symbols[:0], len(word)), slices.Grow(sc.queue[:0], len(word))
 	for i := range len(word) {
 		sc.symbols = append(sc.symbols, symbol{t.byteID[word[i]], int32(i - 1), int32(i + 1)})
 	}

@@ -209,7 +209,8 @@ type match struct {
 }
 
 // cut returns the special tokens of text from left to right. Longer ones take their place first wherever they
-// are, as llama.cpp's do; tokens of one length go by id.
+// are, as llama.cpp's do; tokens of one length go by id. No white space around them is stripped: llama.cpp does
+// that only for models of other families.
 func (t *Tokenizer) cut(text string, parseSpecial bool) []match {
 	var found []match
 	for i := range len(text) {
