@@ -21,8 +21,8 @@ type Tokenizer struct {
 	special specials
 }
 
-// Encode returns the tokens of text, which must be shorter than 2 GiB. User-defined tokens are found in it in any case, control tokens such as
-// <|im_end|> only with parseSpecial; otherwise these are plain text.
+// Encode returns the tokens of text, which must be shorter than 2 GiB. User-defined tokens are found in it in
+// any case, control tokens such as <|im_end|> only with parseSpecial; otherwise these are plain text.
 func (t *Tokenizer) Encode(text string, parseSpecial bool) []int32 {
 	return t.EncodeTo(nil, text, parseSpecial)
 }
