@@ -11,26 +11,20 @@ import (
 // in any layout. Views of views are joined, views that change nothing vanish.
 // A reshape that its strided argument cannot be seen as moves below the
 // elementwise op that reads it, whose result lies dense; only where that is
-// not possible a copy stays.
+// not possible a copy stays. Rows of a cache, which are read in place, are
+// copied where a later write would change them under their reader.
 func elimCopy(m *ir.Module, f *ir.Func, t *Target) error {
 	c := &copier{
 		names: newNamer(f),
 		alias: map[*ir.Value]*ir.Value{}, layouts: map[*ir.Value]layout{},
 		copies: map[*ir.Value]*ir.Value{}, bent: map[*ir.Value]*ir.Value{},
-		lastWrite: map[*ir.Value]int{},
+		stale: stale(f),
 	}
-	for i, v := range f.Body {
-		if v.Effect()&ir.WritesState != 0 {
-			c.lastWrite[v.Args[0]] = i
-		}
-	}
-	for i, v := range f.Body {
-		c.pos = i
+	for _, v := range f.Body {
 		if err := c.value(v); err != nil {
 			return err
 		}
 	}
-	c.pos = len(f.Body)
 	for i, r := range f.Results {
 		r, err := c.straight(c.resolve(r))
 		if err != nil {
@@ -54,10 +48,45 @@ type copier struct {
 	layouts map[*ir.Value]layout    // of views; everything else is dense
 	copies  map[*ir.Value]*ir.Value // view → its copy
 	// bent maps a reshape that is no view to the strided value it reshapes.
-	bent      map[*ir.Value]*ir.Value
-	lastWrite map[*ir.Value]int // state → position of its last write
-	pos       int
-	body      []*ir.Value
+	bent  map[*ir.Value]*ir.Value
+	stale map[*ir.Value]bool
+	body  []*ir.Value
+}
+
+// stale finds the load_rows, which read a cache in place, whose rows are
+// needed after a write of that cache: they must be copied first.
+func stale(f *ir.Func) map[*ir.Value]bool {
+	out := map[*ir.Value]bool{}
+	base := map[*ir.Value]*ir.Value{}      // what is a view of loaded rows, or will be
+	written := map[*ir.Value][]*ir.Value{} // state → loads before its last write
+	loads := map[*ir.Value][]*ir.Value{}
+	for _, v := range f.Body {
+		for i, a := range v.Args {
+			b := base[a]
+			if b == nil {
+				continue
+			}
+			if slices.Contains(written[b.Args[0]], b) || v.Effect()&ir.WritesState != 0 && v.Args[0] == b.Args[0] {
+				out[b] = true
+			}
+			if i == 0 && (v.Op.IsView() || v.Op == ir.OpCont) {
+				base[v] = b
+			}
+		}
+		switch {
+		case v.Op == ir.OpLoadRows:
+			base[v] = v
+			loads[v.Args[0]] = append(loads[v.Args[0]], v)
+		case v.Effect()&ir.WritesState != 0:
+			written[v.Args[0]] = loads[v.Args[0]]
+		}
+	}
+	for _, r := range f.Results {
+		if b := base[r]; b != nil && slices.Contains(written[b.Args[0]], b) {
+			out[b] = true
+		}
+	}
+	return out
 }
 
 func (c *copier) resolve(v *ir.Value) *ir.Value {
@@ -141,11 +170,16 @@ func (c *copier) value(v *ir.Value) error {
 		}
 		fold = folds[v.Op]
 	}
-	if v.Op != ir.OpReshape {
-		c.body = append(c.body, v)
-		return nil
+	if v.Op == ir.OpReshape {
+		return c.reshape(v)
 	}
-	return c.reshape(v)
+	c.body = append(c.body, v)
+	if c.stale[v] {
+		x, err := c.copyOf(v)
+		c.alias[v] = x
+		return err
+	}
+	return nil
 }
 
 // reshape decides whether v is a view of its argument.
@@ -260,18 +294,7 @@ var folds = map[ir.Op]foldFunc{
 	ir.OpPad:     foldPad,
 }
 
-// foldCont drops a copy, unless it keeps the rows of a cache that a later
-// write changes: load_rows reads the cache in place.
-func foldCont(c *copier, v *ir.Value) (*ir.Value, bool) {
-	base := v.Args[0]
-	for base.Op.IsView() {
-		base = base.Args[0]
-	}
-	if base.Op == ir.OpLoadRows && c.lastWrite[base.Args[0]] > c.pos {
-		return nil, false
-	}
-	return v.Args[0], false
-}
+func foldCont(c *copier, v *ir.Value) (*ir.Value, bool) { return v.Args[0], false }
 
 func foldReshape(c *copier, v *ir.Value) (*ir.Value, bool) {
 	x := v.Args[0]

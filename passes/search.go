@@ -18,7 +18,7 @@ type index struct {
 	pos     map[*ir.Value]int
 	users   map[*ir.Value][]*ir.Value
 	results map[*ir.Value]bool
-	access  map[*ir.Value][]*ir.Value // state → what reads or writes it, in order
+	access  map[*ir.Value][]*ir.Value // state → what reads or writes it, and what reads load_rows of it, in place
 
 	gone    map[*ir.Value]bool // matched already
 	at      map[*ir.Value]int  // of those: where their replacement stands
@@ -41,7 +41,23 @@ func newIndex(f *ir.Func) *index {
 	for _, v := range f.Results {
 		ix.results[v] = true
 	}
+	for _, v := range f.Body {
+		if v.Op == ir.OpLoadRows {
+			ix.readers(v.Args[0], v)
+		}
+	}
 	return ix
+}
+
+// readers adds what reads v, rows of the cache s seen through views, to the accesses of s.
+func (ix *index) readers(s, v *ir.Value) {
+	for _, u := range ix.users[v] {
+		if u.Op.IsView() {
+			ix.readers(s, u)
+		} else {
+			ix.access[s] = append(ix.access[s], u)
+		}
+	}
 }
 
 // where returns the position of v once what is booked is done; parameters and symbols are at -1.
