@@ -54,24 +54,27 @@ type Env struct {
 	// Trace, when set, sees every tensor as it is computed, members of tuples
 	// at their part.
 	Trace func(v *ir.Value, t Tensor)
+	// MaxElems bounds a tensor; 0 is 2^31.
+	MaxElems int
 }
-
-// maxElems bounds a tensor.
-const maxElems = 1 << 31
 
 // shape returns the extents of t, with errors for sizes that are missing or absurd.
 func (e *Env) shape(t ir.Type) ([]int, error) {
+	limit := e.MaxElems
+	if limit <= 0 {
+		limit = 1 << 31
+	}
 	n := 1
 	for _, d := range t.Dims {
 		if _, ok := e.Sizes[d.Sym]; !ok && d.Sym != "" {
 			return nil, fmt.Errorf("%s: the size of %s is not given", t, d.Sym)
 		}
 		x := d.At(e.Sizes)
-		if x < 0 || x > maxElems {
+		if x < 0 || x > limit {
 			return nil, fmt.Errorf("%s: extent %s is %d", t, d, x)
 		}
-		if n *= x; n > maxElems {
-			return nil, fmt.Errorf("%s: more than %d elements", t, maxElems)
+		if n *= x; n > limit {
+			return nil, fmt.Errorf("%s: more than %d elements", t, limit)
 		}
 	}
 	return t.Shape(e.Sizes), nil
