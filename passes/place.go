@@ -223,12 +223,16 @@ func (e *FitError) Error() string {
 		humanBytes(e.Weights+e.State+e.Arena), humanBytes(e.Weights), humanBytes(e.State), humanBytes(e.Arena), e.Device, humanBytes(e.Have))
 }
 
-// checkBudgets compares what each device must hold with what it has.
+// checkBudgets compares what each device must hold with what it has. On the
+// CPU the weights are mapped from their file: they may be larger than its memory.
 func checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
 	for _, d := range m.Machine.Devices {
 		w, s := symbolBytes(m, d.Name, sizes)
-		if a := arena[d.Name]; d.Mem > 0 && satAdd(satAdd(w, s), a) > d.Mem {
-			return &FitError{d.Name, w, s, a, d.Mem}
+		if d.Name == "cpu" {
+			w = 0
+		}
+		if need := satAdd(satAdd(w, s), arena[d.Name]); d.Mem > 0 && need > d.Mem {
+			return &FitError{d.Name, w, s, arena[d.Name], d.Mem}
 		}
 	}
 	return nil

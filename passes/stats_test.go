@@ -37,7 +37,7 @@ p0 @cpu:
 	return %r, %p, %k
 }
 `)
-	const row = 4 * 32 * 4 // bytes of f32[T,32]
+	const row = 4 * 32 * 4         // bytes of f32[T,32]
 	moved := int64(4*34+4*4+row) + // 4 rows of the table, the ids, the result
 		(row + 32*32*4 + row) + (row + row) + // the weight once
 		(row + 8*32*32*4 + 4*2*4 + 2*row) + // at most 8 of 16 experts
