@@ -1,0 +1,85 @@
+package compiler
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/tools/go/packages"
+
+	"qnc/codegen"
+	"qnc/runtime/fault"
+)
+
+// buildEnv is the environment of the Go toolchain for an emitted module: no
+// cgo, nothing downloaded, the baseline CPU.
+func buildEnv() []string {
+	return append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off", "GOTOOLCHAIN=local", "GOAMD64=v1", "GO111MODULE=on")
+}
+
+// check type-checks the emitted module with its text as an overlay, before
+// anything is built. A fault names the value that the code came from.
+func (j *job) check(ctx context.Context) error {
+	if err := needGo(); err != nil {
+		return err
+	}
+	dir, done, err := j.moduleDir()
+	if err != nil {
+		return err
+	}
+	defer done()
+	pkgs, err := packages.Load(&packages.Config{
+		Context: ctx,
+		Dir:     dir,
+		Env:     buildEnv(),
+		Mode:    packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo,
+		Overlay: overlay(dir, j.files[:j.own]),
+	}, ".")
+	if err := ctx.Err(); err != nil {
+		return fault.New(fault.Interrupted, "interrupted: %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("type check: %w", err)
+	}
+	for _, p := range pkgs {
+		for _, e := range p.Errors {
+			return fmt.Errorf("BUG: emitted code: %s%s", strings.ReplaceAll(e.Msg, "\n", " "), j.origin(e.Pos))
+		}
+	}
+	return nil
+}
+
+// overlay maps the program's own files to where they would stand under dir.
+func overlay(dir string, files []codegen.File) map[string][]byte {
+	m := map[string][]byte{}
+	for _, f := range files {
+		m[filepath.Join(dir, filepath.FromSlash(f.Name))] = f.Data
+	}
+	return m
+}
+
+// origin finds the IR line above a position "file:line:col" of the emitted code.
+func (j *job) origin(pos string) string {
+	parts := strings.Split(pos, ":")
+	if len(parts) < 2 {
+		return ""
+	}
+	var line int
+	fmt.Sscan(parts[len(parts)-2], &line)
+	name := filepath.Base(strings.Join(parts[:len(parts)-2], ":"))
+	for _, f := range j.files[:j.own] {
+		if f.Name != name {
+			continue
+		}
+		lines := strings.Split(string(f.Data), "\n")
+		for i := min(line, len(lines)) - 1; i >= 0; i-- {
+			if ir, ok := strings.CutPrefix(lines[i], "// %"); ok {
+				return fmt.Sprintf(", in the code of %%%s (%s:%d)", ir, name, line)
+			}
+		}
+		return fmt.Sprintf(" (%s:%d)", name, line)
+	}
+	return ""
+}

@@ -1,0 +1,277 @@
+// Package compiler turns a GGUF file into a standalone program.
+package compiler
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"qnc/codegen"
+	"qnc/codegen/cpu"
+	"qnc/codegen/host"
+	"qnc/compiler/arch"
+	"qnc/ir"
+	"qnc/passes"
+	"qnc/runtime/engine"
+	"qnc/runtime/fault"
+	"qnc/runtime/gguf"
+)
+
+// A Result is what a compile has made by the phase it stopped after.
+type Result struct {
+	Module  *ir.Module
+	Program string // path of the program, after Link
+	Weights string // path of the weights; "" when they are embedded
+	BuildID string
+}
+
+// A job carries one compile through its phases.
+type job struct {
+	o     *Options
+	path  string
+	file  *gguf.File
+	m     *ir.Module
+	info  engine.Info
+	stats []passStat
+	files []codegen.File // the emitted module
+	own   int            // how many of them are the program's own, the rest is runtime
+	res   Result
+}
+
+// Compile opens, imports, optimises, places, plans, emits and links the model
+// at path. Nothing that existed is replaced until the new program is complete.
+func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
+	if err := o.normalise(); err != nil {
+		return nil, err
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	j := &job{o: o, path: path, file: f}
+	if o.Out == "" {
+		o.Out = strings.TrimSuffix(filepath.Base(path), ".gguf")
+	}
+	for _, step := range []struct {
+		phase Phase
+		run   func(context.Context) error
+	}{{Import, j.load}, {Optimise, j.optimise}, {Place, j.place}, {Plan, j.plan}, {Emit, j.emit}, {Link, j.link}} {
+		if err := ctx.Err(); err != nil {
+			return nil, fault.New(fault.Interrupted, "interrupted: %w", err)
+		}
+		if step.phase.after(o.StopAfter) {
+			break
+		}
+		if err := step.run(ctx); err != nil {
+			return nil, err
+		}
+	}
+	j.res.Module = j.m
+	return &j.res, j.artifact("stats", func() ([]byte, error) { return json.MarshalIndent(j.stats, "", "  ") })
+}
+
+// load imports the model.
+func (j *job) load(context.Context) error {
+	start := time.Now()
+	machine, err := j.machine()
+	if err != nil {
+		return err
+	}
+	var notes []string
+	if err := gguf.Guard(func() error {
+		j.m, notes, err = j.lower(machine)
+		return err
+	}); err != nil {
+		return err
+	}
+	for _, n := range notes {
+		j.o.logf("qnc: %s: %s", j.path, n)
+	}
+	j.report("import", time.Since(start))
+	return j.artifact("graph", func() ([]byte, error) { return []byte(j.m.String()), nil })
+}
+
+// lower chooses the sizes and lowers the architecture.
+func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
+	if err := checkTokenizer(j.file); err != nil {
+		return nil, nil, err
+	}
+	opt := arch.Options{Ubatch: j.o.Ubatch, Seqs: j.o.Seqs}
+	opt.TypeK, _ = ir.DTypeByName(j.o.TypeK)
+	opt.TypeV, _ = ir.DTypeByName(j.o.TypeV)
+	if j.o.Ctx == 0 {
+		n, err := defaultCtx(j.file, machine, opt)
+		if err != nil {
+			return nil, nil, err
+		}
+		j.o.Ctx = n * j.o.Seqs
+	}
+	opt.Ctx = j.o.Ctx / j.o.Seqs
+	if opt.Ctx == 0 {
+		return nil, nil, fault.New(fault.Usage, "-c %d is less than a token for each of -np %d sequences", j.o.Ctx, j.o.Seqs)
+	}
+	opt.Ubatch = min(opt.Ubatch, opt.Ctx)
+	r, err := arch.Import(j.file, machine, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	j.info, err = describe(j.file, j.o, opt, r.Layers)
+	return r.Module, r.Notes, err
+}
+
+// target is what the passes may know of the backends.
+func target() *passes.Target {
+	return &passes.Target{CanRun: CanRun}
+}
+
+// CanRun reports whether a device has a kernel for v.
+func CanRun(d ir.Device, v *ir.Value) bool {
+	return d == "cpu" && cpu.CanRun(v) == nil
+}
+
+// optimise runs the passes that rewrite the graph.
+func (j *job) optimise(context.Context) error {
+	return j.run(func(p *passes.Pass) bool { return !p.Required && !(p.Lossy && j.o.Precise) })
+}
+
+// place chooses devices and cuts the functions into parts.
+func (j *job) place(context.Context) error {
+	if err := j.run(func(p *passes.Pass) bool { return p.Required && p.Name != "plan-memory" }); err != nil {
+		return err
+	}
+	return j.artifact("placed", func() ([]byte, error) { return []byte(j.m.String()), nil })
+}
+
+// plan gives every value its place in the arena.
+func (j *job) plan(context.Context) error {
+	if err := j.run(func(p *passes.Pass) bool { return p.Name == "plan-memory" }); err != nil {
+		return err
+	}
+	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })
+}
+
+// run applies the chosen passes of the pipeline.
+func (j *job) run(choose func(*passes.Pass) bool) error {
+	var list []*passes.Pass
+	for _, p := range passes.Default(false) {
+		if choose(p) {
+			list = append(list, p)
+		}
+	}
+	start := time.Now()
+	err := passes.Run(j.m, target(), list, func(p *passes.Pass) error {
+		j.report(p.Name, time.Since(start))
+		err := j.dump(p.Name)
+		start = time.Now()
+		return err
+	})
+	var fit *passes.FitError
+	if errors.As(err, &fit) {
+		return fault.Wrap(fault.Fit, err)
+	}
+	return err
+}
+
+// emit writes the program's source and type-checks it.
+func (j *job) emit(ctx context.Context) error {
+	start := time.Now()
+	out, err := cpu.Emit(j.m, "main")
+	if err != nil {
+		return fault.Wrap(fault.Model, err)
+	}
+	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(out.ArenaBytes), int64(4*out.RecurrentFloats*j.o.Seqs), int64(out.CacheBytes)
+	main, err := host.Main("main", j.info, engine.Plan{
+		ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes,
+	})
+	if err != nil {
+		return err
+	}
+	module, err := host.Module()
+	if err != nil {
+		return err
+	}
+	j.files = append([]codegen.File{main}, out.Files...)
+	j.own = len(j.files)
+	j.files = append(j.files, module...)
+	if j.o.Verbose {
+		j.o.logf("%-14s %8s  %d kernels, %d files", "emit", ms(time.Since(start)), out.Kernels, len(j.files))
+	}
+	for _, a := range j.o.Emit {
+		n := map[string]int{"go": j.own, "src": len(j.files)}[a.Kind]
+		if n > 0 {
+			if err := writeFiles(a.Path, j.files[:n]); err != nil {
+				return err
+			}
+		}
+	}
+	if j.o.DryRun {
+		return nil
+	}
+	start = time.Now()
+	if err := j.check(ctx); err != nil {
+		return err
+	}
+	if j.o.Verbose {
+		j.o.logf("%-14s %8s", "type check", ms(time.Since(start)))
+	}
+	return nil
+}
+
+// artifact writes a file that --emit asked for.
+func (j *job) artifact(kind string, data func() ([]byte, error)) error {
+	for _, a := range j.o.Emit {
+		if a.Kind != kind {
+			continue
+		}
+		b, err := data()
+		if err != nil {
+			return err
+		}
+		if a.Path == "-" && j.o.Stdout != nil {
+			_, err = j.o.Stdout.Write(b)
+		} else {
+			err = os.WriteFile(a.Path, b, 0o666)
+		}
+		if err != nil {
+			return fmt.Errorf("--emit %s: %w", kind, err)
+		}
+	}
+	return nil
+}
+
+// dump writes the module after a pass into the --dump folder.
+func (j *job) dump(pass string) error {
+	if j.o.Dump == "" {
+		return nil
+	}
+	if err := os.MkdirAll(j.o.Dump, 0o777); err != nil {
+		return fmt.Errorf("--dump: %w", err)
+	}
+	var b bytes.Buffer
+	j.m.WriteTo(&b)
+	name := fmt.Sprintf("%02d-%s.qir", len(j.stats), pass)
+	if err := os.WriteFile(filepath.Join(j.o.Dump, name), b.Bytes(), 0o666); err != nil {
+		return fmt.Errorf("--dump: %w", err)
+	}
+	return nil
+}
+
+func writeFiles(dir string, files []codegen.File) error {
+	for _, f := range files {
+		path := filepath.Join(dir, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.Data, 0o666); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package compiler
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"qnc/ir"
+	"qnc/runtime/fault"
+	"qnc/runtime/gguf"
+	"qnc/runtime/pack"
+)
+
+// needGo reports a missing Go toolchain.
+func needGo() error {
+	if _, err := exec.LookPath("go"); err != nil {
+		return fault.New(fault.Missing, "the Go toolchain is missing: go is not on the PATH; install Go 1.26 or newer (https://go.dev/dl)")
+	}
+	return nil
+}
+
+// moduleDir gives the folder of the emitted module with everything in it: that
+// of --work, which stays, or a temporary one. It is written once a compile.
+func (j *job) moduleDir() (dir string, done func(), err error) {
+	done = func() {}
+	if dir = j.o.Work; dir == "" {
+		if dir, err = os.MkdirTemp("", "qnc-build-"); err != nil {
+			return "", done, err
+		}
+		done = func() { os.RemoveAll(dir) }
+	} else if dir, err = filepath.Abs(dir); err != nil {
+		return "", done, err
+	}
+	if err := writeFiles(dir, j.files); err != nil {
+		done()
+		return "", func() {}, err
+	}
+	return dir, done, nil
+}
+
+// link builds the program and packs the weights; both appear together or not at all.
+func (j *job) link(ctx context.Context) error {
+	out, err := filepath.Abs(j.o.Out)
+	if err != nil {
+		return err
+	}
+	if runtime.GOOS == "windows" && !strings.HasSuffix(out, ".exe") {
+		out += ".exe"
+	}
+	if j.o.DryRun {
+		j.o.logf("%s", strings.Join(goBuild("$WORK/program", ""), " "))
+		j.o.logf("pack %s", out+".weights")
+		return nil
+	}
+	if err := needGo(); err != nil {
+		return err
+	}
+	if st, err := os.Stat(out); err == nil && st.IsDir() {
+		return fault.New(fault.Usage, "-o %s is a folder: give the program a name", j.o.Out)
+	}
+	sections, err := j.sections()
+	if err != nil {
+		return err
+	}
+	dir, done, err := j.moduleDir()
+	if err != nil {
+		return err
+	}
+	defer done()
+
+	// The build id is a digest of code and weights. So that the packing does not
+	// wait for the compiler, a first build fills its cache at the same time; the
+	// second only links.
+	warm := make(chan error, 1)
+	warmCtx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { warm <- j.goBuild(warmCtx, dir, filepath.Join(dir, "program"), "") }()
+
+	bar := newBar(j.o, "packing")
+	var id [32]byte
+	var weights *pack.Pending
+	if j.o.Embed {
+		entries, herr := pack.Hash(ctx, sections, bar.update)
+		err, id = herr, j.identify(entries)
+	} else {
+		weights, err = pack.Prepare(ctx, out+".weights", func(e []pack.Entry) [32]byte {
+			id = j.identify(e)
+			return id
+		}, sections, bar.update)
+	}
+	bar.end()
+	defer weights.Abort()
+	if err != nil {
+		stop()
+		<-warm
+		return err
+	}
+	if err := <-warm; err != nil {
+		return err
+	}
+	program, err := pack.Stage(out, 0o755)
+	if err != nil {
+		return err
+	}
+	defer program.Abort()
+	if err := j.goBuild(ctx, dir, program.Temp, hex.EncodeToString(id[:])); err != nil {
+		return err
+	}
+	j.res = Result{Program: out, Weights: out + ".weights", BuildID: hex.EncodeToString(id[:])}
+	if j.o.Embed {
+		bar := newBar(j.o, "embedding")
+		whole, err := pack.PrepareEmbedded(ctx, program.Temp, out, id, sections, bar.update)
+		bar.end()
+		if err != nil {
+			return err
+		}
+		defer whole.Abort()
+		j.res.Weights = ""
+		return pack.Commit(whole)
+	}
+	return pack.Commit(weights, program)
+}
+
+// identify names the compile: a digest of the emitted module and of what was packed.
+func (j *job) identify(entries []pack.Entry) (id [32]byte) {
+	h := sha256.New()
+	for _, f := range j.files {
+		fmt.Fprintf(h, "%s %d\n", f.Name, len(f.Data))
+		h.Write(f.Data)
+	}
+	for _, e := range entries {
+		fmt.Fprintf(h, "%s %x\n", e.Name, e.SHA256)
+	}
+	h.Sum(id[:0])
+	return id
+}
+
+func goBuild(out, id string) []string {
+	return []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.buildID=" + id, "-o", out, "."}
+}
+
+// goBuild runs the toolchain in dir.
+func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
+	args := goBuild(out, id)
+	if j.o.Trace && id != "" {
+		j.o.logf("cd %s && CGO_ENABLED=0 GOAMD64=v1 %s", dir, strings.Join(args, " "))
+	}
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Env = dir, buildEnv()
+	b, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return fault.New(fault.Interrupted, "interrupted: %w", ctx.Err())
+	}
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fault.New(fault.Missing, "go build failed: %s", strings.Join(strings.Fields(string(b)), " "))
+	}
+	return err
+}
+
+// sections are the weights in the layout that the kernels read, and the metadata.
+func (j *job) sections() ([]pack.Section, error) {
+	meta, err := metadata(j.file)
+	if err != nil {
+		return nil, err
+	}
+	out := []pack.Section{{Name: "meta", Kind: pack.Meta, Size: int64(len(meta)), Write: func(w io.Writer) error {
+		_, err := w.Write(meta)
+		return err
+	}}}
+	for _, v := range j.m.Weights {
+		t, ok := j.file.Tensor(source(v))
+		if !ok {
+			return nil, fmt.Errorf("BUG: weight %s comes from no tensor", v)
+		}
+		out = append(out, pack.Section{Name: v.Name, Kind: pack.Weight, Size: int64(v.Type.Bytes(nil)), Write: func(w io.Writer) error {
+			return writeWeight(w, v, t)
+		}})
+	}
+	return out, nil
+}
+
+// source is the name of the tensor that a weight comes from.
+func source(v *ir.Value) string {
+	if v.From != "" {
+		return v.From
+	}
+	return v.Name
+}
+
+// writeWeight writes the rows of a weight, vectors widened to f32.
+func writeWeight(w io.Writer, v *ir.Value, t *gguf.Tensor) error {
+	data := t.Bytes()
+	if have, ok := ir.DTypeOfGGML(int(t.Type)); !ok || have != v.Type.DType {
+		wide, err := widen(data, have, v)
+		if err != nil {
+			return err
+		}
+		data = wide
+	}
+	if v.Rows == nil {
+		_, err := w.Write(data)
+		return err
+	}
+	i := v.Type.DType.Info()
+	row := (v.Type.Last().At(nil) + i.BlockElems - 1) / i.BlockElems * i.BlockBytes
+	for _, r := range v.Rows {
+		for g := range r.Groups {
+			lo, hi := (r.Start+g*r.Stride)*row, (r.Start+g*r.Stride+r.Len)*row
+			if lo < 0 || hi < lo || hi > len(data) {
+				return fmt.Errorf("BUG: rows %d:%d of weight %s are outside its tensor", lo/row, hi/row, v)
+			}
+			if _, err := w.Write(data[lo:hi]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package compiler
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"qnc/compiler/arch"
+	"qnc/ir"
+	"qnc/runtime/engine"
+	"qnc/runtime/fault"
+	"qnc/runtime/gguf"
+	"qnc/runtime/tokenizer"
+)
+
+// checkTokenizer refuses a vocabulary that the program could not load.
+func checkTokenizer(f *gguf.File) error {
+	_, err := tokenizer.New(f)
+	return err
+}
+
+// machine is the machine of --machine, or this one.
+func (j *job) machine() (ir.Machine, error) {
+	if j.o.Machine == "" {
+		return ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}}, nil
+	}
+	src, err := os.ReadFile(j.o.Machine)
+	if err != nil {
+		return ir.Machine{}, fault.New(fault.Usage, "--machine: %w", err)
+	}
+	m, err := ir.Parse(string(src))
+	if err != nil {
+		return ir.Machine{}, fault.New(fault.Usage, "--machine %s: %w", j.o.Machine, err)
+	}
+	if len(m.Machine.Devices) == 0 {
+		return ir.Machine{}, fault.New(fault.Usage, "--machine %s: no device line", j.o.Machine)
+	}
+	return m.Machine, nil
+}
+
+// TotalMemory is this machine's memory in bytes; 0 when it is not known.
+func TotalMemory() int64 {
+	if runtime.GOOS != "linux" {
+		return 0
+	}
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) == 3 && f[0] == "MemTotal:" && f[2] == "kB" {
+			n, err := strconv.ParseInt(f[1], 10, 64)
+			if err == nil && n < math.MaxInt64/1024 {
+				return n * 1024
+			}
+		}
+	}
+	return 0
+}
+
+// ctxStep is what a default context is a multiple of.
+const ctxStep = 256
+
+// defaultCtx is the cells of one sequence: the model's context, or what a
+// quarter of the machine's memory holds of KV cache.
+func defaultCtx(f *gguf.File, machine ir.Machine, opt arch.Options) (int, error) {
+	name, _, err := f.String("general.architecture")
+	if err != nil {
+		return 0, err
+	}
+	n, ok, err := f.Uint(name + ".context_length")
+	if err != nil {
+		return 0, err
+	}
+	if !ok || n == 0 {
+		n = 4096
+	}
+	ctx := int(min(n, maxSize))
+	mem := machine.Devices[0].Mem
+	if mem == 0 {
+		return ctx, nil
+	}
+	opt.Ctx, opt.Ubatch = ctxStep, ctxStep
+	r, err := arch.Import(f, machine, opt)
+	if err != nil {
+		return 0, err
+	}
+	cell := int64(0)
+	for _, s := range r.Module.State {
+		if s.Type.Rank() > 1 && s.Type.Dims[1].Is(ctxStep) {
+			cell += int64(s.Type.Bytes(ir.Sizes{"S": opt.Seqs})) / ctxStep
+		}
+	}
+	if cell > 0 && int64(ctx)*cell > mem/4 {
+		ctx = max(ctxStep, int(mem/4/cell)/ctxStep*ctxStep)
+	}
+	return ctx, nil
+}
+
+// describe fills what the program knows of itself.
+func describe(f *gguf.File, o *Options, opt arch.Options, layers int) (engine.Info, error) {
+	base := filepath.Base(f.Path())
+	in := engine.Info{
+		SourceFile: base, Compiler: Version, TargetCPU: o.TargetCPU,
+		Recompile: fmt.Sprintf("qnc compile %s -o %s", base, filepath.Base(o.Out)),
+		NumLayers: layers, NumCtx: opt.Ctx, NumBatch: o.Batch, NumUbatch: opt.Ubatch, NumSeq: o.Seqs,
+		TypeK: o.TypeK, TypeV: o.TypeV, Precise: o.Precise, DefaultThreads: o.Threads,
+	}
+	var err error
+	if in.Arch, _, err = f.String("general.architecture"); err != nil {
+		return in, err
+	}
+	var ok bool
+	if in.Name, ok, err = f.String("general.name"); err != nil {
+		return in, err
+	} else if !ok {
+		in.Name = strings.TrimSuffix(base, ".gguf")
+	}
+	ft, ok, err := f.Uint("general.file_type")
+	if err != nil {
+		return in, err
+	}
+	in.FileType = "unknown type"
+	if ok {
+		in.FileType = gguf.FileTypeName(ft)
+	}
+	for _, t := range f.Tensors() {
+		n := uint64(1)
+		for _, d := range t.Dims {
+			n *= d
+		}
+		in.Params += n
+		in.WeightBytes += t.Size
+	}
+	if t, ok := f.Tensor("token_embd.weight"); ok && len(t.Dims) == 2 {
+		in.NumVocab = int(t.Dims[1])
+	}
+	return in, nil
+}

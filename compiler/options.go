@@ -1,0 +1,155 @@
+package compiler
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"qnc/runtime/fault"
+)
+
+// Version is what --version prints and what emitted programs carry.
+const Version = "0.1.0"
+
+// A Phase is a point at which a compile can stop.
+type Phase string
+
+const (
+	Import   Phase = "import"
+	Optimise Phase = "optimise"
+	Place    Phase = "place"
+	Plan     Phase = "plan"
+	Emit     Phase = "emit"
+	Link     Phase = "link"
+)
+
+// Phases lists the phases in order.
+var Phases = []Phase{Import, Optimise, Place, Plan, Emit, Link}
+
+// after reports whether p comes after q.
+func (p Phase) after(q Phase) bool { return slices.Index(Phases, p) > slices.Index(Phases, q) }
+
+// An Artifact is something a compile can write beside the program.
+type Artifact struct {
+	Kind string // see Artifacts
+	Path string // "-" is standard output
+}
+
+// Artifacts are the kinds that --emit knows, each with its default file.
+var Artifacts = []struct{ Kind, File, Doc string }{
+	{"graph", "graph.qir", "the module as imported"},
+	{"placed", "placed.qir", "the module after the passes, placed on devices"},
+	{"plan", "plan.qir", "the module with its memory plan"},
+	{"go", "go", "the emitted Go of the steps and kernels, a folder"},
+	{"src", "src", "the whole emitted module, a folder"},
+	{"stats", "stats.json", "what each pass changed"},
+}
+
+// ParseArtifacts reads "graph,plan=p.qir".
+func ParseArtifacts(s string) ([]Artifact, error) {
+	var out []Artifact
+	for _, x := range strings.Split(s, ",") {
+		kind, path, _ := strings.Cut(x, "=")
+		i := slices.IndexFunc(Artifacts, func(a struct{ Kind, File, Doc string }) bool { return a.Kind == kind })
+		if i < 0 {
+			var known []string
+			for _, a := range Artifacts {
+				known = append(known, a.Kind)
+			}
+			return nil, fault.New(fault.Usage, "--emit %s: unknown kind; known: %s", kind, strings.Join(known, ", "))
+		}
+		if path == "" {
+			path = Artifacts[i].File
+		}
+		out = append(out, Artifact{kind, path})
+	}
+	return out, nil
+}
+
+// Options are the choices of a compile; the zero value is a plain one.
+type Options struct {
+	Out     string // the program; "": the model's base name
+	Ctx     int    // -c, cells of all sequences; 0: from the model and this machine's memory
+	Batch   int    // -b
+	Ubatch  int    // -ub
+	Seqs    int    // -np
+	TypeK   string // -ctk
+	TypeV   string // -ctv
+	Threads int    // default of the program's own -t
+
+	Machine   string // --machine FILE.qir; "": this machine
+	TargetCPU string // native or portable
+	Embed     bool
+	Precise   bool
+
+	Emit      []Artifact
+	StopAfter Phase  // "": link
+	Dump      string // folder for the module after every pass
+
+	Verbose bool   // -v
+	Trace   bool   // -x: print commands
+	DryRun  bool   // -n: print commands, run none
+	Work    string // --work: keep the emitted module here
+
+	Stdout   io.Writer
+	Stderr   io.Writer
+	Progress bool // standard error is a terminal
+}
+
+// limits of sizes; relations are checked in normalise.
+const maxSize = 1 << 24
+
+// normalise sets defaults and refuses what no program could have.
+func (o *Options) normalise() error {
+	for _, d := range []struct {
+		v         *int
+		def, max  int
+		flag, doc string
+	}{
+		{&o.Batch, 2048, maxSize, "-b", "tokens"}, {&o.Ubatch, 512, 1 << 16, "-ub", "tokens"}, {&o.Seqs, 1, 1024, "-np", "sequences"},
+		{&o.Threads, 0, 1024, "-t", "threads"}, {&o.Ctx, 0, maxSize, "-c", "tokens"},
+	} {
+		if *d.v < 0 || *d.v > d.max {
+			return fault.New(fault.Usage, "%s %d: want 1 … %d %s", d.flag, *d.v, d.max, d.doc)
+		}
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	o.Ubatch = min(o.Ubatch, o.Batch) // as llama.cpp does
+	for _, t := range []*string{&o.TypeK, &o.TypeV} {
+		if *t == "" {
+			*t = "f16"
+		}
+		if !slices.Contains(CacheTypes, *t) {
+			return fault.New(fault.Usage, "a KV cache of %s: want one of %s", *t, strings.Join(CacheTypes, ", "))
+		}
+	}
+	if o.Precise {
+		o.TypeK, o.TypeV = "f32", "f32"
+	}
+	switch o.TargetCPU {
+	case "":
+		o.TargetCPU = "native"
+	case "native", "portable":
+	default:
+		return fault.New(fault.Usage, "--target-cpu %s: want native or portable", o.TargetCPU)
+	}
+	if o.StopAfter == "" {
+		o.StopAfter = Link
+	}
+	if !slices.Contains(Phases, o.StopAfter) {
+		return fault.New(fault.Usage, "--stop-after %s: want one of %v", o.StopAfter, Phases)
+	}
+	return nil
+}
+
+// CacheTypes are the formats of a KV cache.
+var CacheTypes = []string{"f16", "q8_0", "f32"}
+
+func (o *Options) logf(format string, args ...any) {
+	if o.Stderr != nil {
+		fmt.Fprintf(o.Stderr, format+"\n", args...)
+	}
+}

@@ -1,0 +1,42 @@
+package compiler
+
+import (
+	"fmt"
+	"time"
+
+	"qnc/passes"
+)
+
+// A passStat is one line of -v and one entry of --emit stats: the module after a pass.
+type passStat struct {
+	Pass  string        `json:"pass"`
+	Time  time.Duration `json:"-"` // not data: it differs from run to run
+	Stats *passes.Stats `json:"stats"`
+}
+
+// report measures the module after a pass and prints the line of -v.
+func (j *job) report(pass string, d time.Duration) {
+	s := passStat{pass, d, passes.Measure(j.m)}
+	j.stats = append(j.stats, s)
+	if !j.o.Verbose {
+		return
+	}
+	t := s.Stats.Total()
+	t.Splits = 0 // of one step, as ggml counts them
+	for _, f := range s.Stats.Funcs {
+		t.Splits = max(t.Splits, f.Splits)
+	}
+	if len(j.stats) == 1 {
+		j.o.logf("%-14s %8s %7s %8s %10s %7s %9s %10s %10s", "pass", "time", "values", "repeats", "bytes", "splits", "launches", "moved", "peak")
+	}
+	j.o.logf("%-14s %8s %7d %8d %10s %7d %9d %10s %10s", pass, ms(d), t.Values, t.Repeats, mib(t.RepeatBytes), t.Splits, t.Launches, mib(t.Moved), mib(t.Peak))
+}
+
+func ms(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000) }
+
+func mib(n int64) string {
+	if n == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%.1fMiB", float64(n)/(1<<20))
+}
