@@ -27,6 +27,8 @@ type Target struct {
 	// CanRun reports whether device d has an emitter for v. Nil means that
 	// every device runs everything.
 	CanRun func(d ir.Device, v *ir.Value) bool
+	// VerifyOnce verifies the module after the last pass only, not after each.
+	VerifyOnce bool
 }
 
 // canRun reports whether some device of m runs v.
@@ -65,15 +67,17 @@ func Default(precise bool) []*Pass {
 	return out
 }
 
-// Run applies the passes in the order given, verifies the module after each
-// and then calls after, which may be nil.
+// Run applies the passes in the order given, verifies the module and then
+// calls after, which may be nil.
 func Run(m *ir.Module, t *Target, list []*Pass, after func(*Pass) error) error {
-	for _, p := range list {
+	for i, p := range list {
 		if err := p.Run(m, t); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
-		if err := m.Verify(); err != nil {
-			return fmt.Errorf("BUG: after %s: %w", p.Name, err)
+		if t == nil || !t.VerifyOnce || i == len(list)-1 {
+			if err := m.Verify(); err != nil {
+				return fmt.Errorf("BUG: after %s: %w", p.Name, err)
+			}
 		}
 		if after != nil {
 			if err := after(p); err != nil {

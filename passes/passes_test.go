@@ -171,8 +171,11 @@ func near(p *Pass, x, y eval.Tensor) error {
 
 // runModule returns the results of f and the state that it leaves.
 func runModule(m *ir.Module, f *ir.Func, sizes ir.Sizes, params []eval.Tensor) ([]eval.Tensor, error) {
-	env := &eval.Env{Sizes: sizes, State: map[string]eval.Tensor{}}
-	env.Weight = func(v *ir.Value) (eval.Tensor, error) { return normal(v.Name, v.Type.Shape(sizes)), nil }
+	return runWith(m, f, sizes, params, func(v *ir.Value) (eval.Tensor, error) { return normal(v.Name, v.Type.Shape(sizes)), nil })
+}
+
+func runWith(m *ir.Module, f *ir.Func, sizes ir.Sizes, params []eval.Tensor, weight func(*ir.Value) (eval.Tensor, error)) ([]eval.Tensor, error) {
+	env := &eval.Env{Sizes: sizes, State: map[string]eval.Tensor{}, Weight: weight}
 	for _, s := range m.State {
 		env.State[s.Name] = normal(s.Name, s.Type.Shape(sizes))
 	}
