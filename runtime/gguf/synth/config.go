@@ -315,8 +315,10 @@ func (c *Config) Check() error {
 			return fmt.Errorf("synth: %s", r.text)
 		}
 	}
-	if _, err := c.metadata(); err != nil {
-		return err
+	for _, l := range c.Meta {
+		if _, err := metaValue(l.Value); err != nil {
+			return fmt.Errorf("synth: meta.%s: %w", l.Key, err)
+		}
 	}
 	_, err := c.specs()
 	return err

@@ -23,7 +23,7 @@ type class struct {
 // branches that add about as much as they find.
 var classes = []class{
 	{"token_embd", around(0, 0.5), ""},
-	{"output", matrix(4), ""},
+	{"output", matrix(3), ""},
 	{"output_norm", around(1, 0.15), "f32"},
 	{"attn_norm", around(1, 0.15), "f32"},
 	{"post_attention_norm", around(1, 0.15), "f32"},
@@ -36,24 +36,24 @@ var classes = []class{
 	{"ssm_dt", around(-2, 1.2), "f32"},
 	{"ssm_a", skewed(-0.3, -4), "f32"},
 	{"ssm_norm", around(1, 0.15), "f32"},
-	{"ssm_out", matrix(1), ""},
+	{"ssm_out", matrix(0.4), ""},
 
 	{"attn_q", matrix(1.2), ""},
 	{"attn_k", matrix(1.2), ""},
 	{"attn_v", matrix(1.2), ""},
 	{"attn_q_norm", around(1.4, 0.25), "f32"},
 	{"attn_k_norm", around(1.4, 0.25), "f32"},
-	{"attn_output", matrix(1.5), ""},
+	{"attn_output", matrix(0.6), ""},
 
-	{"ffn_gate_inp", matrix(1.5), "f32"},
+	{"ffn_gate_inp", matrix(2.5), "f32"},
 	{"ffn_gate_exps", matrix(1.5), ""},
 	{"ffn_up_exps", matrix(1.5), ""},
 	{"ffn_gate_up_exps", matrix(1.5), ""},
-	{"ffn_down_exps", matrix(1.5), ""},
+	{"ffn_down_exps", matrix(0.4), ""},
 	{"ffn_gate_inp_shexp", matrix(1), "f32"},
 	{"ffn_gate_shexp", matrix(1.5), ""},
 	{"ffn_up_shexp", matrix(1.5), ""},
-	{"ffn_down_shexp", matrix(1.5), ""},
+	{"ffn_down_shexp", matrix(0.4), ""},
 
 	{"nextn.eh_proj", matrix(1), ""},
 	{"nextn.enorm", around(1, 0.15), "f32"},
