@@ -26,7 +26,7 @@ func elimCopy(m *ir.Module, f *ir.Func, t *Target) error {
 		}
 	}
 	for i, r := range f.Results {
-		r, err := c.straight(c.resolve(r))
+		r, err := c.straight(r)
 		if err != nil {
 			return err
 		}
@@ -125,6 +125,7 @@ func (c *copier) copyOf(v *ir.Value) (*ir.Value, error) {
 
 // straight returns v; in place of a reshape that is no view, one of a copy.
 func (c *copier) straight(v *ir.Value) (*ir.Value, error) {
+	v = c.resolve(v)
 	from := c.bent[v]
 	if from == nil {
 		return v, nil

@@ -184,7 +184,8 @@ func join(x, y operand, ax, ay int, need *string) (rep, bool) {
 	case dx.Is(1):
 		return rep{}, true
 	}
-	ok := *need == "" || *need == rx.mapping
+	_, static := dx.Static() // a symbolic extent does not group
+	ok := static && (*need == "" || *need == rx.mapping)
 	*need = rx.mapping
 	return rep{}, ok
 }
