@@ -121,6 +121,9 @@ func (c *Case) parseLogits(lines []string) (err error) {
 		if row < 0 || row >= len(c.Tokens) || len(c.Rows) > 0 && row <= c.Rows[len(c.Rows)-1] {
 			return fmt.Errorf("row %d is out of order or beyond %d tokens", row, len(c.Tokens))
 		}
+		if !(most > 0) || int(top) < 0 || !(gap >= 0) {
+			return fmt.Errorf("row line %q: max must be positive, top and gap must not be negative", lines[0])
+		}
 		words := strings.Fields(lines[1])
 		if len(words) != len(c.Columns) {
 			return fmt.Errorf("row %d: %d logits for %d columns", row, len(words), len(c.Columns))

@@ -112,6 +112,7 @@ func TestParseErrors(t *testing.T) {
 		{"columns", "columns", "column", "want columns"},
 		{"row", "row 62", "row x", "row line"},
 		{"order", "row 62", "row 0", "out of order"},
+		{"max", "row 62 max ", "row 62 max -", "must be positive"},
 		{"beyond", "row 132", "row 1320", "beyond"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -136,4 +137,21 @@ func TestParseErrors(t *testing.T) {
 	if _, err := c.Model(); err == nil || !strings.Contains(err.Error(), "digest") {
 		t.Errorf("another model passes as the reference's: %v", err)
 	}
+}
+
+// FuzzParse: no bytes make Parse or Diff panic.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("-- description --\n-- sha256 --\n-- tokens --\n1 2\n-- logits --\ncolumns 0 2\nrow 1 max 3 top 2 gap 1\n2 3\n-- source --\n"))
+	f.Add([]byte("-- tokens --\n-- logits --\ncolumns\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data)
+		if err != nil {
+			return
+		}
+		for i := range c.Rows {
+			if d := c.Diff(i, []float32{1, 2, 3}); d < 0 {
+				t.Fatalf("row %d differs by %g", i, d)
+			}
+		}
+	})
 }
