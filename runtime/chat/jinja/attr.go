@@ -7,14 +7,16 @@ import (
 )
 
 // undefinedName, undefinedAttr are jinja2's undefined values with its words.
-func undefinedName(name string) *Undefined { return &Undefined{"'" + name + "' is undefined"} }
+func undefinedName(name string) *Undefined {
+	return &Undefined{"'" + brief(name, 100) + "' is undefined"}
+}
 
 func undefinedAttr(obj, key Value) *Undefined {
 	s, ok := key.(string)
 	if !ok {
 		return &Undefined{typeName(obj) + " object has no such element"}
 	}
-	return &Undefined{"'" + typeName(obj) + " object' has no attribute '" + s + "'"}
+	return &Undefined{"'" + typeName(obj) + " object' has no attribute '" + brief(s, 100) + "'"}
 }
 
 // changing are the methods that would change a list or dict; the sandbox has none of them.
@@ -166,10 +168,10 @@ func (r *run) getitem(obj, key Value) Value {
 
 // at returns element i, counted from the end when negative.
 func (r *run) at(obj Value, i int64) (Value, bool) {
-	n, _ := length(obj)
 	if s, ok := str(obj); ok {
-		r.scan(len(s))
+		r.letters(s)
 	}
+	n, _ := length(obj)
 	if i < 0 {
 		i += int64(n)
 	}
@@ -237,17 +239,18 @@ func (r *run) slice(obj, start, stop, step Value) Value {
 	r.useless(obj)
 	if s, ok := str(obj); ok {
 		r.grow(int64(len(s)))
-		r.scan(len(s))
+		r.letters(s)
 		out := r.sliceText(s, start, stop, step)
 		if _, ok := obj.(Markup); ok {
 			return Markup(out)
 		}
 		return out
 	}
-	items, ok := sequence(obj)
-	if rg, isRange := obj.(*Range); isRange {
-		items, ok = r.items(rg), true
+	if o, ok := obj.(*Range); ok {
+		from, to, by := r.clip(o.n, start, stop, step)
+		return &Range{o.start + from*o.step, by * o.step, steps(from, to, by)}
 	}
+	items, ok := sequence(obj)
 	if !ok {
 		return undefinedAttr(obj, nil)
 	}

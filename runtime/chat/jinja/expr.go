@@ -53,8 +53,11 @@ type nameExpr struct {
 }
 
 func (n *nameExpr) eval(r *run, s *scope) Value {
-	if v, ok := s.get(n.name); ok {
-		return v
+	for hops := 0; s != nil; s, hops = s.parent, hops+1 {
+		if v, ok := s.vars[n.name]; ok {
+			r.step(hops >> 2)
+			return v
+		}
 	}
 	return undefinedName(n.name)
 }

@@ -10,15 +10,15 @@ import (
 func listFilters() map[string]builtin {
 	return map[string]builtin{
 		"length": {call: func(r *run, self Value, _ []Value) Value {
+			if s, ok := str(self); ok {
+				r.letters(s)
+			}
 			n, ok := length(self)
 			if l, isLoop := self.(*Loop); isLoop {
 				n, ok = l.length(), true
 			}
 			if !ok {
 				r.fail("object of type '%s' has no len()", typeName(self))
-			}
-			if s, ok := str(self); ok {
-				r.scan(len(s))
 			}
 			return int64(n)
 		}},
@@ -194,6 +194,7 @@ func listFilters() map[string]builtin {
 // path follows an attribute like "function.name" or "calls.0".
 func (r *run) path(v, attr Value) Value {
 	if s, ok := str(attr); ok {
+		r.scan(len(s))
 		for _, part := range strings.Split(s, ".") {
 			r.step(1)
 			if i, err := strconv.ParseInt(part, 10, 64); err == nil {

@@ -50,16 +50,22 @@ func rangeFunc(r *run, _ Value, a []Value) Value {
 	if max(start, stop, step) > far || min(start, stop, step) < -far {
 		r.fail("range() with numbers beyond 2**61")
 	}
-	n := int64(0)
-	if step > 0 && stop > start {
-		n = (stop-start-1)/step + 1
-	} else if step < 0 && stop < start {
-		n = (start-stop-1)/-step + 1
-	}
+	n := steps(start, stop, step)
 	if n > maxRange {
 		r.fail("Range too big. The sandbox blocks ranges larger than %d.", maxRange)
 	}
 	return &Range{start, step, n}
+}
+
+// steps returns how many numbers lie between start and stop; step is not 0.
+func steps(start, stop, step int64) int64 {
+	switch {
+	case step > 0 && stop > start:
+		return (stop-start-1)/step + 1
+	case step < 0 && stop < start:
+		return (start-stop-1)/-step + 1
+	}
+	return 0
 }
 
 // dictFunc is dict(mapping or pairs, name=value…).

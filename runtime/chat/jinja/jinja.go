@@ -48,11 +48,19 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	msg := strings.Join(strings.Fields(e.Msg), " ")
+	msg := brief(strings.Join(strings.Fields(e.Msg), " "), 1000)
 	if e.Line == 0 {
 		return "chat template: " + msg
 	}
 	return fmt.Sprintf("chat template: line %d: %s", e.Line, msg)
+}
+
+// brief cuts text for an error after about n bytes.
+func brief(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
 }
 
 // A Template is a parsed template; it is immutable and may be rendered from several goroutines.

@@ -389,6 +389,8 @@ func unescape(s string) (string, bool) {
 			width = 4
 		case c == 'U':
 			width = 8
+		case c == 'N':
+			return "", false // characters by name
 		case c >= '0' && c <= '7':
 			width, base, at = 3, 8, i
 		default:

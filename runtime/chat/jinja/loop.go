@@ -2,8 +2,7 @@ package jinja
 
 type forStmt struct {
 	at
-	targets   []string
-	single    bool
+	target    *target
 	iter      expr
 	test      expr // nil without "if"
 	recursive bool
@@ -38,7 +37,7 @@ func (n *forStmt) walk(r *run, w *buffer, s *scope, over Value, depth0 int) {
 		inner := s.inner()
 		r.grow(128)
 		inner.set("loop", l)
-		r.assign(inner, n.targets, n.single, l.cur)
+		r.assign(inner, n.target, l.cur)
 		sig := r.exec(n.body, w, inner)
 		if sig == stop {
 			break
@@ -58,7 +57,7 @@ func (l *Loop) pull() bool {
 		if l.n.test != nil {
 			s := l.outer.inner()
 			l.r.grow(128)
-			l.r.assign(s, l.n.targets, l.n.single, v)
+			l.r.assign(s, l.n.target, v)
 			if !truth(l.r.eval(l.n.test, s)) {
 				continue
 			}

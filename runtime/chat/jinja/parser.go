@@ -148,7 +148,7 @@ func (p *parser) jump(line at, s signal, name string) stmt {
 func (p *parser) forStmt(line at) stmt {
 	f := &forStmt{at: line}
 	p.hard(func() {
-		f.targets, f.single = p.targets("in")
+		f.target = p.target("in", false)
 		p.expect(tName, "in")
 		f.iter = p.tuple(false, "recursive")
 		if p.word("if") {
@@ -166,30 +166,41 @@ func (p *parser) forStmt(line at) stmt {
 	return f
 }
 
-// targets reads the names that an assignment or loop sets, up to a word; single tells that it is one
-// name, which takes the whole value.
-func (p *parser) targets(end string) (names []string, single bool) {
-	paren := p.op("(")
-	single = !paren
+// target reads what an assignment or loop sets, up to a word: a name, or several to take the value
+// apart; with spaces, also an attribute of a namespace.
+func (p *parser) target(end string, spaces bool) *target {
+	p.enter()
+	defer p.leave()
+	var items []*target
 	for {
-		t := p.expect(tName, "")
-		if _, ok := constants[t.text]; ok {
-			syntax(t.line, "cannot assign to '%s'", t.text)
+		if p.op("(") {
+			items = append(items, p.target("", spaces))
+			p.expect(tOp, ")")
+		} else {
+			items = append(items, p.targetName(spaces))
 		}
-		names = append(names, t.text)
 		if !p.op(",") {
+			if len(items) == 1 {
+				return items[0]
+			}
 			break
 		}
-		single = false
-		if p.cur().kind != tName || p.cur().text == end {
+		if t := p.cur(); t.kind != tName && !t.is(tOp, "(") || t.text == end {
 			break
 		}
 	}
-	if paren {
-		p.expect(tOp, ")")
-		single = single || len(names) == 1 && p.toks[p.pos-2].text != ","
+	return &target{items: items}
+}
+
+func (p *parser) targetName(spaces bool) *target {
+	t := p.expect(tName, "")
+	if _, ok := constants[t.text]; ok {
+		syntax(t.line, "cannot assign to '%s'", t.text)
 	}
-	return names, single
+	if spaces && p.op(".") {
+		return &target{name: t.text, attr: p.expect(tName, "").text}
+	}
+	return &target{name: t.text}
 }
 
 func (p *parser) ifStmt(line at) stmt {
@@ -212,20 +223,8 @@ func (p *parser) ifStmt(line at) stmt {
 }
 
 func (p *parser) setStmt(line at) stmt {
-	if p.cur().kind == tName && p.look().is(tOp, ".") {
-		n := &setAttrStmt{at: line, space: p.next().text}
-		p.next()
-		n.name = p.expect(tName, "").text
-		n.value = p.assigned()
-		if n.value == nil {
-			n.block = p.setBlock()
-		}
-		return n
-	}
-	n := &setStmt{at: line}
-	n.targets, n.single = p.targets("")
-	n.value = p.assigned()
-	if n.value == nil {
+	n := &setStmt{at: line, target: p.target("", true)}
+	if n.value = p.assigned(); n.value == nil {
 		n.block = p.setBlock()
 	}
 	return n

@@ -78,18 +78,33 @@ func (n *ifStmt) exec(r *run, w *buffer, s *scope) signal {
 	return r.exec(n.other, w, s)
 }
 
-// assign gives names their values; several names take the value apart.
-func (r *run) assign(s *scope, names []string, single bool, v Value) {
-	if single {
-		s.set(names[0], v)
-		return
-	}
-	items := r.items(v)
-	if len(items) != len(names) {
-		r.fail("%d values to unpack into %d names", len(items), len(names))
-	}
-	for i, name := range names {
-		s.set(name, items[i])
+// target is what an assignment sets: a variable, an attribute of a namespace, or the parts of a value.
+type target struct {
+	name, attr string
+	items      []*target
+}
+
+func (r *run) assign(s *scope, t *target, v Value) {
+	switch {
+	case t.items != nil:
+		parts := r.items(v)
+		if len(parts) != len(t.items) {
+			r.fail("%d values to unpack into %d names", len(parts), len(t.items))
+		}
+		for i, item := range t.items {
+			r.assign(s, item, parts[i])
+		}
+	case t.attr == "":
+		r.grow(64)
+		s.set(t.name, v)
+	default:
+		known, _ := s.get(t.name)
+		space, ok := known.(*Namespace)
+		if !ok {
+			r.fail("cannot set attribute '%s': '%s' is not a namespace", t.attr, t.name)
+		}
+		r.grow(64)
+		space.vars.Set(t.attr, v)
 	}
 }
 
@@ -112,45 +127,17 @@ func (r *run) filtered(filters []*filterCall, v Value, s *scope) Value {
 
 type setStmt struct {
 	at
-	targets []string
-	single  bool
-	value   expr
-	block   *capture // when value is nil
+	target *target
+	value  expr
+	block  *capture // when value is nil
 }
 
 func (n *setStmt) exec(r *run, _ *buffer, s *scope) signal {
-	r.grow(64)
-	var v Value
 	if n.value != nil {
-		v = r.eval(n.value, s)
+		r.assign(s, n.target, r.eval(n.value, s))
 	} else {
-		v = n.block.eval(r, s)
+		r.assign(s, n.target, n.block.eval(r, s))
 	}
-	r.assign(s, n.targets, n.single, v)
-	return next
-}
-
-// setAttrStmt sets an attribute of a namespace.
-type setAttrStmt struct {
-	at
-	space, name string
-	value       expr
-	block       *capture
-}
-
-func (n *setAttrStmt) exec(r *run, _ *buffer, s *scope) signal {
-	v, ok := s.get(n.space)
-	space, isSpace := v.(*Namespace)
-	if !ok || !isSpace {
-		r.fail("cannot set attribute '%s': '%s' is not a namespace", n.name, n.space)
-	}
-	if n.value != nil {
-		v = r.eval(n.value, s)
-	} else {
-		v = n.block.eval(r, s)
-	}
-	r.grow(64)
-	space.vars.Set(n.name, v)
 	return next
 }
 
@@ -246,6 +233,7 @@ func (m *Macro) call(r *run, a args) Value {
 	}
 	named := NewMap()
 	for _, kw := range a.kw {
+		r.step(1 + len(d.params)>>4)
 		i := 0
 		for i < len(d.params) && d.params[i] != kw.name {
 			i++

@@ -71,6 +71,7 @@ func found(last, must bool) builtin {
 	return builtin{params: "sub start? end?", call: func(r *run, self Value, a []Value) Value {
 		s, _ := str(self)
 		sub := r.strArg(a[0], "")
+		r.letters(s)
 		part, from, ok := r.window(s, a[1], a[2])
 		i := -1
 		if ok && last {
@@ -94,7 +95,7 @@ func (r *run) window(s string, start, end Value) (string, int64, bool) {
 	if isNone(start) && isNone(end) {
 		return s, 0, true
 	}
-	r.scan(len(s))
+	r.letters(s)
 	n := int64(utf8.RuneCountInString(s))
 	if i, ok := toInt(start); ok && i > n {
 		return "", 0, false

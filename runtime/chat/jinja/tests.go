@@ -56,10 +56,7 @@ func init() {
 		"string":    isA(isString),
 		"mapping":   isA(ofType[*Map]),
 		"iterable":  isA(isWalkable),
-		"sequence": isA(func(v Value) bool {
-			_, ok := length(v)
-			return ok && !ofType[*View](v)
-		}),
+		"sequence":  isA(func(v Value) bool { return hasLength(v) && !ofType[*View](v) }),
 		"callable": isA(func(v Value) bool {
 			return ofType[*Func](v) || ofType[*Macro](v) || ofType[*Loop](v) || ofType[*Undefined](v)
 		}),

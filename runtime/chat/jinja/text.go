@@ -196,6 +196,14 @@ func (r *run) index(s, sub string) int {
 	return strings.Index(s, sub)
 }
 
+// letters counts the walk over s that finding a code point takes; in ASCII it is an index.
+func (r *run) letters(s string) {
+	r.scan(len(s))
+	if !isASCII(s) {
+		r.step(len(s) >> 4)
+	}
+}
+
 // byteAt returns the byte offset of code point i, which is at most the length of s.
 func byteAt(s string, i int) int {
 	if isASCII(s) {

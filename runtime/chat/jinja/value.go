@@ -130,6 +130,10 @@ func truth(v Value) bool {
 		return v != 0
 	case float64:
 		return v != 0
+	case string:
+		return v != ""
+	case Markup:
+		return v != ""
 	}
 	if n, ok := length(v); ok {
 		return n != 0
@@ -158,6 +162,14 @@ func length(v Value) (int, bool) {
 		return 0, true
 	}
 	return 0, false
+}
+
+func hasLength(v Value) bool {
+	if isString(v) { // without counting its letters
+		return true
+	}
+	_, ok := length(v)
+	return ok
 }
 
 // items returns what walking v yields. It uses an iterator up, and it fails for what Python cannot
@@ -215,11 +227,7 @@ func (r *run) growItems(n int) {
 
 // isWalkable tells whether walk would succeed, without using up an iterator.
 func isWalkable(v Value) bool {
-	if _, ok := v.(*Iter); ok {
-		return true
-	}
-	_, ok := length(v)
-	return ok
+	return ofType[*Iter](v) || hasLength(v)
 }
 
 // equal is Python's a == b.
