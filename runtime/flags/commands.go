@@ -21,6 +21,8 @@ const (
 	Inspect
 	Fit
 	Opt
+	Ops
+	Passes
 	Doctor
 
 	chats   = Chat | Complete

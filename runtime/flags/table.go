@@ -7,7 +7,7 @@ var table = []Flag{
 	// Help.
 	{Name: "help", Alt: []string{"h", "usage"}, Kind: Bool, In: binary | Completion, Help: "print this help"},
 	{Name: "version", Kind: Bool, In: binary | Completion, Help: "print the version"},
-	{Name: "json", Kind: Bool, In: Info | Perplexity | Tokenize | ApplyTemplate | Inspect | Fit | Doctor, Help: "print JSON"},
+	{Name: "json", Kind: Bool, In: Info | Perplexity | Tokenize | ApplyTemplate | Inspect | Fit | Ops | Passes | Doctor, Help: "print JSON"},
 	{Name: "verbose", Alt: []string{"v", "log-verbose"}, Kind: Bool, In: chats | Perplexity | Bench | Verify, Help: "say more on stderr"},
 
 	// Text.

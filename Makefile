@@ -1,0 +1,63 @@
+# make            build bin/qnc
+# make demo       compile the example model and let it write Go
+# make test       all tests; they need nothing outside this folder
+# make check      formatting, vet, staticcheck, import floors, freshness
+# make parity MODELS=DIR   compare every model of a folder with its reference numbers
+.PHONY: all demo test check generate update bench fuzz parity clean
+
+GO := go
+export CGO_ENABLED := 0
+export GOTOOLCHAIN := local
+
+DEMO     := bin/demo/gopher
+FUZZTIME := 20s
+
+all: bin/qnc
+
+# Go knows what has changed.
+.PHONY: bin/qnc
+bin/qnc:
+	@$(GO) build -o $@ ./cmd/qnc
+
+demo: bin/qnc
+	@mkdir -p $(dir $(DEMO))
+	bin/qnc compile examples/gopher-17m-q4_k_m.gguf -o $(DEMO)
+	$(DEMO) -p "Write a function that reverses a string." --temp 0 </dev/null
+	@echo
+	$(DEMO) complete -p "func fibonacci(n int) int" -n 64 --temp 0
+
+test:
+	$(GO) test -timeout 14m ./...
+
+# Floors and freshness are tests like the others; here they run alone and uncached.
+check:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$out" || { echo "gofmt -w $$out"; exit 1; }
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) mod verify
+	$(GO) test -count=1 -run 'Floors|Fresh' ./...
+
+# Recreates generated/ from its description; make check proves that it is fresh.
+generate:
+	$(GO) generate ./...
+
+# Rewrites goldens; a pass that changed the meaning is refused.
+update:
+	$(GO) test ./passes -update
+
+bench:
+	$(GO) test -run '^$$' -bench . ./...
+
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	    echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+parity:
+	@test -n "$(MODELS)" || { echo "make parity MODELS=DIR: the folder of the models is missing"; exit 2; }
+	MODELS="$(abspath $(MODELS))" $(GO) test -count=1 -v -timeout 60m -run TestModels ./compiler
+
+clean:
+	rm -rf bin
