@@ -31,11 +31,12 @@ func (j *job) check(ctx context.Context) error {
 	}
 	defer done()
 	pkgs, err := packages.Load(&packages.Config{
-		Context: ctx,
-		Dir:     dir,
-		Env:     buildEnv(),
-		Mode:    packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo,
-		Overlay: overlay(dir, j.files[:j.own]),
+		Context:    ctx,
+		Dir:        dir,
+		Env:        buildEnv(),
+		BuildFlags: []string{"-trimpath"}, // the build's own: what is compiled here is in its cache
+		Mode:       packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo,
+		Overlay:    overlay(dir, j.files[:j.own]),
 	}, ".")
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Interrupted, "interrupted: %w", err)

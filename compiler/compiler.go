@@ -128,7 +128,7 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 
 // target is what the passes may know of the backends.
 func target() *passes.Target {
-	return &passes.Target{CanRun: CanRun}
+	return &passes.Target{CanRun: CanRun, VerifyOnce: true}
 }
 
 // CanRun reports whether a device has a kernel for v.
@@ -198,6 +198,9 @@ func (j *job) emit(ctx context.Context) error {
 		return err
 	}
 	j.files = append([]codegen.File{main}, out.Files...)
+	if j.o.hook != nil {
+		j.files = append(j.files, codegen.File{Name: "hook.go", Data: j.o.hook})
+	}
 	j.own = len(j.files)
 	j.files = append(j.files, module...)
 	if j.o.Verbose {

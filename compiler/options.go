@@ -95,6 +95,8 @@ type Options struct {
 	Stdout   io.Writer
 	Stderr   io.Writer
 	Progress bool // standard error is a terminal
+
+	hook []byte // tests: one more file of the emitted package
 }
 
 // limits of sizes; relations are checked in normalise.

@@ -236,7 +236,7 @@ var ops = [numOps]OpInfo{
 	OpNormRope:  {"norm_rope", "x w pos", "rope(rms_norm(x) * w): x[T,H,D]", Reduce, Pure, []AttrSpec{aEps, aDims, aBase}, inferNormRope},
 	OpNormRopeStore: {"norm_rope_store", "s x w pos seq", "store_rows of norm_rope(x)", Opaque, WritesState,
 		[]AttrSpec{aEps, aDims, aBase}, inferNormRopeStore},
-	OpConvSplit: {"conv_split", "s x w seq", "y = silu(conv(state ++ x)); the state becomes the last inputs; gives q and k, l2_norm by head and times scale for q, and v: (f32[T,heads,kdim], the same, f32[T,vheads,vdim])", Opaque, ReadsState | WritesState,
+	OpConvSplit: {"conv_split", "s x w seq", "y = silu(conv(state ++ x)); the state becomes the last inputs; gives q and k, l2_norm by head, and v: (f32[T,heads,kdim], the same, f32[T,vheads,vdim])", Opaque, ReadsState | WritesState,
 		[]AttrSpec{{"heads", IntAttr, false, "", "key heads"}, {"kdim", IntAttr, false, "", "key head size"}, {"vheads", IntAttr, false, "", "value heads"}, {"vdim", IntAttr, false, "", "value head size"}, aEps}, inferConvSplit},
 	OpDeltaChunk: {"delta_chunk", "s q k v g beta seq", "gated delta rule over the tokens in chunks of 64 (WY form), state @s[S,V heads,V,K]: S = e^g S; S += beta (v - S k) kᵀ; out = S (scale q)", Opaque, ReadsState | WritesState,
 		[]AttrSpec{aScale, aMap}, inferDelta},
