@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	. "github.com/dave/jennifer/jen"
@@ -197,6 +196,39 @@ type Output struct {
 
 // Emit writes step.go and kernels.go of package pkg for a planned module.
 func Emit(m *ir.Module, pkg string) (*Output, error) {
+	p, steps, err := translate(m)
+	if err != nil {
+		return nil, err
+	}
+	code := slices.Concat(p.declarations(), p.constructor(), steps)
+	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
+	for _, x := range []struct {
+		name string
+		code []Code
+	}{{"step.go", code}, {"kernels.go", p.funcs}} {
+		data, err := render(pkg, x.code)
+		if err != nil {
+			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
+		}
+		out.Files = append(out.Files, codegen.File{Name: x.name, Data: data})
+	}
+	return out, nil
+}
+
+// render lays out one file of the program.
+func render(pkg string, code []Code) ([]byte, error) {
+	f := NewFile(pkg)
+	f.HeaderComment(codegen.Header)
+	for _, c := range code {
+		f.Add(c)
+	}
+	var b bytes.Buffer
+	err := f.Render(&b)
+	return b.Bytes(), err
+}
+
+// translate emits the functions of m: their steps, and in the program what those need.
+func translate(m *ir.Module) (*program, []Code, error) {
 	p := newProgram(m)
 	var steps []Code
 	for _, f := range m.Funcs {
@@ -211,27 +243,11 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 		}
 		body, err := p.step(f)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		steps = append(steps, body...)
 	}
-	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
-	for _, x := range []struct {
-		name string
-		code []Code
-	}{{"step.go", append(p.declarations(m), steps...)}, {"kernels.go", p.funcs}} {
-		f := NewFile(pkg)
-		f.HeaderComment(codegen.Header)
-		for _, c := range x.code {
-			f.Add(c)
-		}
-		var b bytes.Buffer
-		if err := f.Render(&b); err != nil {
-			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
-		}
-		out.Files = append(out.Files, codegen.File{Name: x.name, Data: b.Bytes()})
-	}
-	return out, nil
+	return p, steps, nil
 }
 
 // step emits one function of the module as straight-line calls, with a barrier
@@ -295,8 +311,42 @@ func hazard(a, b []region) bool {
 	return false
 }
 
-// declarations emits the model type, its constructor and the access to state.
-func (p *program) declarations(m *ir.Module) []Code {
+// inits are the fields of the model over its memory.
+func (p *program) inits() Dict {
+	inits := Dict{Id("mem"): Id("mem")}
+	for _, f := range slices.Concat(p.weights, p.buffers) {
+		inits[Id(f.name)] = f.init
+	}
+	return inits
+}
+
+// constructor emits newModel, which cuts the memory and hands out the steps.
+func (p *program) constructor() []Code {
+	return []Code{
+		Comment("newModel cuts the memory into the tensors of the model."),
+		Func().Id("newModel").Params(Id("mem").Op("*").Qual(pkgEngine, "Memory")).Params(Op("*").Qual(pkgEngine, "Program"), Error()).Block(
+			Id("m").Op(":=").Op("&").Id("model").Values(p.inits()),
+			Return(Op("&").Qual(pkgEngine, "Program").Values(p.steps()), Id("mem").Dot("Err").Call()),
+		),
+		Line(),
+	}
+}
+
+// steps are the members of engine.Program: each function and where its logits lie.
+func (p *program) steps() Dict {
+	members := Dict{}
+	for _, f := range p.m.Funcs {
+		name := strings.ToUpper(f.Name[:1]) + f.Name[1:]
+		members[Id(name)] = Id("m").Dot(f.Name)
+		for _, r := range f.Results {
+			members[Id(name+"Logits")] = Id(p.field(r))
+		}
+	}
+	return members
+}
+
+// declarations emits the model type and its access to state.
+func (p *program) declarations() []Code {
 	list := func(fs []*field) []Code {
 		var out []Code
 		for _, f := range fs {
@@ -304,37 +354,10 @@ func (p *program) declarations(m *ir.Module) []Code {
 		}
 		return out
 	}
-	inits := Dict{Id("mem"): Id("mem")}
-	for _, f := range slices.Concat(p.weights, p.buffers) {
-		inits[Id(f.name)] = f.init
-	}
-	logits := map[string]string{}
-	for _, f := range m.Funcs {
-		for _, r := range f.Results {
-			logits[f.Name] = p.field(r)
-		}
-	}
-	prog := Dict{}
-	var names []string
-	for n := range logits {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	for _, n := range names {
-		exported := strings.ToUpper(n[:1]) + n[1:]
-		prog[Id(exported)] = Id("m").Dot(n)
-		prog[Id(exported+"Logits")] = Id(logits[n])
-	}
 	return []Code{
 		Comment("model holds the weights, mapped, and the buffers of a step, which lie in one arena:"),
 		Comment("buffers that are never alive together overlap, as \"at\" shows."),
 		Type().Id("model").Struct(append(append([]Code{Id("mem").Op("*").Qual(pkgEngine, "Memory"), Line()}, list(p.weights)...), append([]Code{Line()}, list(p.buffers)...)...)...),
-		Line(),
-		Comment("newModel cuts the memory into the tensors of the model."),
-		Func().Id("newModel").Params(Id("mem").Op("*").Qual(pkgEngine, "Memory")).Params(Op("*").Qual(pkgEngine, "Program"), Error()).Block(
-			Id("m").Op(":=").Op("&").Id("model").Values(inits),
-			Return(Op("&").Qual(pkgEngine, "Program").Values(prog), Id("mem").Dot("Err").Call()),
-		),
 		Line(),
 		Comment("recurrent is n floats of the step's sequence's recurrent state."),
 		Func().Params(Id("m").Op("*").Id("model")).Id("recurrent").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Float32().Block(

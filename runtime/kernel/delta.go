@@ -39,8 +39,12 @@ func (h *DeltaHead) Step(tokens int) {
 	}
 }
 
-// ChunkScratch is the number of floats that Chunk needs for chunks of c tokens.
-func ChunkScratch(c, k, v int) int { return 2*c + 2*c*c + c*v + c*k }
+// ChunkScratch is the number of floats that Chunks needs for chunks of c tokens.
+func ChunkScratch(c, k, v int) int { return 3*c + 2*c*c + c*v + c*k }
+
+// leastDecay bounds a log decay from below: its exponential is zero, and sums
+// of a chunk keep their digits however negative one of them is.
+const leastDecay = -200
 
 // Chunks applies the rule in chunks of c tokens, the last one shorter.
 //
@@ -63,23 +67,28 @@ func (h *DeltaHead) chunk(first, n, c int, scratch []float32) {
 		scratch = scratch[n:]
 		return s
 	}
-	sum, decay := take(c), take(c)
+	// A running sum is hi + lo: its differences are as exact as those of float64.
+	hi, lo, decay := take(c), take(c), take(c)
+	between := func(i, j int) float32 {
+		return float32(math.Exp(float64(hi[i]) - float64(hi[j]) + (float64(lo[i]) - float64(lo[j]))))
+	}
 	kk, qk := take(c*c), take(c*c)
 	u, kd := take(c*h.V), take(c*h.K)
 	row := func(x []float32, stride, i, n int) []float32 { return x[(first+i)*stride:][:n] }
 
 	var d float64
 	for i := range n {
-		d += float64(h.G[(first+i)*h.GStride])
-		sum[i] = float32(d)
-		decay[i] = Exp(sum[i])
+		d += float64(max(h.G[(first+i)*h.GStride], leastDecay))
+		hi[i] = float32(d)
+		lo[i] = float32(d - float64(hi[i]))
+		decay[i] = float32(math.Exp(d))
 	}
 	for i := range n {
 		k, q := row(h.Key, h.QStride, i, h.K), row(h.Q, h.QStride, i, h.K)
 		beta := h.Beta[(first+i)*h.GStride]
 		for j := range i + 1 {
 			kj := row(h.Key, h.QStride, j, h.K)
-			e := Exp(sum[i] - sum[j])
+			e := between(i, j)
 			qk[i*c+j] = float32(quant.Dot(q, kj) * e)
 			if j < i {
 				kk[i*c+j] = float32(float32(quant.Dot(k, kj)*e) * beta)
@@ -106,19 +115,17 @@ func (h *DeltaHead) chunk(first, n, c int, scratch []float32) {
 			out[j] *= h.Scale
 		}
 	}
-	last := float32(d)
 	for i := range n {
-		e := Exp(last - sum[i])
+		e := between(n-1, i)
 		k, to := row(h.Key, h.QStride, i, h.K), kd[i*h.K:][:h.K]
 		for j := range to {
 			to[j] = k[j] * e
 		}
 	}
-	all := float32(math.Exp(d))
 	for j := range h.V {
 		s := h.State[j*h.K:][:h.K]
 		for i := range s {
-			s[i] *= all
+			s[i] *= decay[n-1]
 		}
 		for i := range n {
 			quant.Axpy(s, u[i*h.V+j], kd[i*h.K:][:h.K])
