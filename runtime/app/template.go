@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"time"
 
 	"qnc/runtime/chat"
 	"qnc/runtime/chat/jinja"
@@ -41,6 +42,7 @@ func (a *app) render(t *chat.Template, req *chat.Request) (string, error) {
 			return "", fault.New(fault.Usage, "--chat-template-kwargs: %w", err)
 		}
 	}
+	req.Now = time.Now()
 	s, err := t.Render(req, chat.Limits{})
 	var je *jinja.Error
 	if errors.As(err, &je) {
