@@ -25,11 +25,10 @@ func (j *job) check(ctx context.Context) error {
 	if err := needGo(); err != nil {
 		return err
 	}
-	dir, done, err := j.moduleDir()
+	dir, err := j.moduleDir()
 	if err != nil {
 		return err
 	}
-	defer done()
 	pkgs, err := packages.Load(&packages.Config{
 		Context:    ctx,
 		Dir:        dir,

@@ -41,6 +41,8 @@ type job struct {
 	stats []passStat
 	files []codegen.File // the emitted module
 	own   int            // how many of them are the program's own, the rest is runtime
+	dir   string         // where the emitted module has been written
+	temp  string         // the same, when it is to be removed
 	res   Result
 }
 
@@ -56,6 +58,7 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 	}
 	defer f.Close()
 	j := &job{o: o, path: path, file: f}
+	defer j.cleanup()
 	if o.Out == "" {
 		o.Out = strings.TrimSuffix(filepath.Base(path), ".gguf")
 	}

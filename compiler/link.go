@@ -28,22 +28,34 @@ func needGo() error {
 }
 
 // moduleDir gives the folder of the emitted module with everything in it: that
-// of --work, which stays, or a temporary one. It is written once a compile.
-func (j *job) moduleDir() (dir string, done func(), err error) {
-	done = func() {}
-	if dir = j.o.Work; dir == "" {
-		if dir, err = os.MkdirTemp("", "qnc-build-"); err != nil {
-			return "", done, err
+// of --work, which stays, or a temporary one that cleanup removes.
+func (j *job) moduleDir() (string, error) {
+	if j.dir != "" {
+		return j.dir, nil
+	}
+	dir, err := j.o.Work, error(nil)
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "qnc-build-"); err == nil {
+			j.temp = dir
 		}
-		done = func() { os.RemoveAll(dir) }
-	} else if dir, err = filepath.Abs(dir); err != nil {
-		return "", done, err
+	} else {
+		dir, err = filepath.Abs(dir)
 	}
-	if err := writeFiles(dir, j.files); err != nil {
-		done()
-		return "", func() {}, err
+	if err == nil {
+		err = writeFiles(dir, j.files)
 	}
-	return dir, done, nil
+	if err != nil {
+		return "", fmt.Errorf("write the emitted module: %w", err)
+	}
+	j.dir = dir
+	return dir, nil
+}
+
+// cleanup removes what is temporary.
+func (j *job) cleanup() {
+	if j.temp != "" {
+		os.RemoveAll(j.temp)
+	}
 }
 
 // link builds the program and packs the weights; both appear together or not at all.
@@ -70,11 +82,10 @@ func (j *job) link(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	dir, done, err := j.moduleDir()
+	dir, err := j.moduleDir()
 	if err != nil {
 		return err
 	}
-	defer done()
 
 	// The build id is a digest of code and weights. So that the packing does not
 	// wait for the compiler, a first build fills its cache at the same time; the
