@@ -7,21 +7,29 @@ import (
 	"time"
 )
 
-// A bar shows progress in bytes on a terminal; elsewhere it is silent.
+// A bar is the one line that shows progress on a terminal; elsewhere it is silent.
 type bar struct {
-	w     io.Writer
+	w     io.Writer // nil: silent
 	label string
 	start time.Time
 	last  time.Time
 	width int
 }
 
-func newBar(o *Options, label string) *bar {
-	b := &bar{label: label, start: time.Now()}
+func newBar(o *Options) *bar {
+	b := &bar{}
 	if o.Progress {
 		b.w = o.Stderr
 	}
 	return b
+}
+
+// begin says what is being done now.
+func (b *bar) begin(label string) {
+	b.label, b.start, b.last = label, time.Now(), time.Time{}
+	if b.w != nil {
+		b.draw(label + " …")
+	}
 }
 
 // update redraws the line at most ten times a second.
@@ -48,5 +56,13 @@ func (b *bar) end() {
 	if b.w != nil && b.width > 0 {
 		b.draw("")
 		fmt.Fprint(b.w, "\r")
+	}
+}
+
+// logf prints a line to standard error, in place of the bar.
+func (j *job) logf(format string, args ...any) {
+	j.bar.end()
+	if j.o.Stderr != nil {
+		fmt.Fprintf(j.o.Stderr, format+"\n", args...)
 	}
 }

@@ -29,6 +29,7 @@ func (j *job) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	j.bar.begin("checking types")
 	pkgs, err := packages.Load(&packages.Config{
 		Context:    ctx,
 		Dir:        dir,

@@ -41,8 +41,9 @@ type job struct {
 	stats []passStat
 	files []codegen.File // the emitted module
 	own   int            // how many of them are the program's own, the rest is runtime
-	dir   string         // where the emitted module has been written
-	temp  string         // the same, when it is to be removed
+	bar   *bar
+	dir   string // where the emitted module has been written
+	temp  string // the same, when it is to be removed
 	res   Result
 }
 
@@ -57,8 +58,9 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 		return nil, err
 	}
 	defer f.Close()
-	j := &job{o: o, path: path, file: f}
+	j := &job{o: o, path: path, file: f, bar: newBar(o)}
 	defer j.cleanup()
+	defer j.bar.end()
 	if o.Out == "" {
 		o.Out = strings.TrimSuffix(filepath.Base(path), ".gguf")
 	}
@@ -95,7 +97,7 @@ func (j *job) load(context.Context) error {
 		return err
 	}
 	for _, n := range notes {
-		j.o.logf("qnc: %s: %s", j.path, n)
+		j.logf("qnc: %s: %s", j.path, n)
 	}
 	j.report("import", time.Since(start))
 	return j.artifact("graph", func() ([]byte, error) { return []byte(j.m.String()), nil })
@@ -207,7 +209,7 @@ func (j *job) emit(ctx context.Context) error {
 	j.own = len(j.files)
 	j.files = append(j.files, module...)
 	if j.o.Verbose {
-		j.o.logf("%-14s %8s  %d kernels, %d files", "emit", ms(time.Since(start)), out.Kernels, len(j.files))
+		j.logf("%-14s %8s  %d kernels, %d files", "emit", ms(time.Since(start)), out.Kernels, len(j.files))
 	}
 	for _, a := range j.o.Emit {
 		n := map[string]int{"go": j.own, "src": len(j.files)}[a.Kind]
@@ -225,7 +227,7 @@ func (j *job) emit(ctx context.Context) error {
 		return err
 	}
 	if j.o.Verbose {
-		j.o.logf("%-14s %8s", "type check", ms(time.Since(start)))
+		j.logf("%-14s %8s", "type check", ms(time.Since(start)))
 	}
 	return nil
 }

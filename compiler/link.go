@@ -68,8 +68,8 @@ func (j *job) link(ctx context.Context) error {
 		out += ".exe"
 	}
 	if j.o.DryRun {
-		j.o.logf("%s", strings.Join(goBuild("$WORK/program", ""), " "))
-		j.o.logf("pack %s", out+".weights")
+		j.logf("%s", strings.Join(goBuild("$WORK/program", ""), " "))
+		j.logf("pack %s", out+".weights")
 		return nil
 	}
 	if err := needGo(); err != nil {
@@ -95,25 +95,25 @@ func (j *job) link(ctx context.Context) error {
 	defer stop()
 	go func() { warm <- j.goBuild(warmCtx, dir, filepath.Join(dir, "program"), "") }()
 
-	bar := newBar(j.o, "packing")
+	j.bar.begin("packing")
 	var id [32]byte
 	var weights *pack.Pending
 	if j.o.Embed {
-		entries, herr := pack.Hash(ctx, sections, bar.update)
+		entries, herr := pack.Hash(ctx, sections, j.bar.update)
 		err, id = herr, j.identify(entries)
 	} else {
 		weights, err = pack.Prepare(ctx, out+".weights", func(e []pack.Entry) [32]byte {
 			id = j.identify(e)
 			return id
-		}, sections, bar.update)
+		}, sections, j.bar.update)
 	}
-	bar.end()
 	defer weights.Abort()
 	if err != nil {
 		stop()
 		<-warm
 		return err
 	}
+	j.bar.begin("building")
 	if err := <-warm; err != nil {
 		return err
 	}
@@ -127,9 +127,8 @@ func (j *job) link(ctx context.Context) error {
 	}
 	j.res = Result{Program: out, Weights: out + ".weights", BuildID: hex.EncodeToString(id[:])}
 	if j.o.Embed {
-		bar := newBar(j.o, "embedding")
-		whole, err := pack.PrepareEmbedded(ctx, program.Temp, out, id, sections, bar.update)
-		bar.end()
+		j.bar.begin("embedding")
+		whole, err := pack.PrepareEmbedded(ctx, program.Temp, out, id, sections, j.bar.update)
 		if err != nil {
 			return err
 		}
@@ -162,7 +161,7 @@ func goBuild(out, id string) []string {
 func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
 	args := goBuild(out, id)
 	if j.o.Trace && id != "" {
-		j.o.logf("cd %s && CGO_ENABLED=0 GOAMD64=v1 %s", dir, strings.Join(args, " "))
+		j.logf("cd %s && CGO_ENABLED=0 GOAMD64=v1 %s", dir, strings.Join(args, " "))
 	}
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Env = dir, buildEnv()

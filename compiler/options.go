@@ -1,7 +1,6 @@
 package compiler
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -149,9 +148,3 @@ func (o *Options) normalise() error {
 
 // CacheTypes are the formats of a KV cache.
 var CacheTypes = []string{"f16", "q8_0", "f32"}
-
-func (o *Options) logf(format string, args ...any) {
-	if o.Stderr != nil {
-		fmt.Fprintf(o.Stderr, format+"\n", args...)
-	}
-}

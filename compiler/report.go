@@ -27,9 +27,9 @@ func (j *job) report(pass string, d time.Duration) {
 		t.Splits = max(t.Splits, f.Splits)
 	}
 	if len(j.stats) == 1 {
-		j.o.logf("%-14s %8s %7s %8s %10s %7s %9s %10s %10s", "pass", "time", "values", "repeats", "bytes", "splits", "launches", "moved", "peak")
+		j.logf("%-14s %8s %7s %8s %10s %7s %9s %10s %10s", "pass", "time", "values", "repeats", "bytes", "splits", "launches", "moved", "peak")
 	}
-	j.o.logf("%-14s %8s %7d %8d %10s %7d %9d %10s %10s", pass, ms(d), t.Values, t.Repeats, mib(t.RepeatBytes), t.Splits, t.Launches, mib(t.Moved), mib(t.Peak))
+	j.logf("%-14s %8s %7d %8d %10s %7d %9d %10s %10s", pass, ms(d), t.Values, t.Repeats, mib(t.RepeatBytes), t.Splits, t.Launches, mib(t.Moved), mib(t.Peak))
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000) }
