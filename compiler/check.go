@@ -3,8 +3,12 @@ package compiler
 import (
 	"context"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/packages"
@@ -34,9 +38,11 @@ func (j *job) check(ctx context.Context) error {
 		Context:    ctx,
 		Dir:        dir,
 		Env:        buildEnv(),
-		BuildFlags: []string{"-trimpath"}, // the build's own: what is compiled here is in its cache
-		Mode:       packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo,
-		Overlay:    overlay(dir, j.files[:j.own]),
+		BuildFlags: []string{"-trimpath"},
+		// Imports are read as source: export data would have to be built first.
+		Mode:      packages.NeedName | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedDeps | packages.NeedTypes,
+		ParseFile: parseFor(j.files[:j.own]),
+		Overlay:   overlay(dir, j.files[:j.own]),
 	}, ".")
 	if err := ctx.Err(); err != nil {
 		return fault.New(fault.Interrupted, "interrupted: %w", err)
@@ -50,6 +56,23 @@ func (j *job) check(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// parseFor gives a parser that drops the bodies of functions outside the
+// program's own files: of its imports only the declarations matter.
+func parseFor(own []codegen.File) func(*token.FileSet, string, []byte) (*ast.File, error) {
+	return func(fset *token.FileSet, name string, src []byte) (*ast.File, error) {
+		f, err := parser.ParseFile(fset, name, src, parser.SkipObjectResolution)
+		if err != nil || slices.ContainsFunc(own, func(o codegen.File) bool { return o.Name == filepath.Base(name) }) {
+			return f, err
+		}
+		for _, d := range f.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok {
+				fn.Body = nil
+			}
+		}
+		return f, nil
+	}
 }
 
 // overlay maps the program's own files to where they would stand under dir.
