@@ -262,22 +262,22 @@ func inferTopKMoE(v *Value) (Type, error) {
 }
 
 // outTypes makes the result of an op with an out attribute: a tuple, or the
-// one tensor when there is just one.
-func outTypes(v *Value, dims []Dim) (Type, error) {
+// one tensor when there is just one. Its a8 has the dims a8.
+func outTypes(v *Value, dims, a8 []Dim) (Type, error) {
 	words := v.Words("out")
 	var ts []Type
 	for i, w := range words {
 		if slices.Contains(words[:i], w) {
 			return None, fmt.Errorf("out=%s names %s twice", v.Attr.Get("out"), w)
 		}
-		d := F32
+		t := Tensor(F32, dims...)
 		if w == "a8" {
-			d = A8
-			if n, ok := dims[len(dims)-1].Static(); !ok || n%A8.Info().BlockElems != 0 {
-				return None, fmt.Errorf("rows of %s are not a multiple of %d", dims[len(dims)-1], A8.Info().BlockElems)
+			t = Tensor(A8, a8...)
+			if n, ok := t.Last().Static(); !ok || n%A8.Info().BlockElems != 0 {
+				return None, fmt.Errorf("rows of %s are not a multiple of %d", t.Last(), A8.Info().BlockElems)
 			}
 		}
-		ts = append(ts, Tensor(d, dims...))
+		ts = append(ts, t)
 	}
 	if len(ts) == 1 {
 		return ts[0], nil
@@ -307,7 +307,7 @@ func inferNorm(v *Value) (Type, error) {
 	} else if slices.Contains(v.Words("out"), "sum") {
 		return x, fmt.Errorf("out=sum without y")
 	}
-	return outTypes(v, x.Dims)
+	return outTypes(v, x.Dims, x.Dims)
 }
 
 func inferGatedNorm(v *Value) (Type, error) {
@@ -318,7 +318,18 @@ func inferGatedNorm(v *Value) (Type, error) {
 	if a[1].Dims[0] != a[0].Last() || !slices.Equal(a[0].Dims, a[2].Dims) {
 		return None, fmt.Errorf("x is %s, w is %s, z is %s", a[0], a[1], a[2])
 	}
-	return outTypes(v, a[0].Dims)
+	if a[0].Rank() < 2 {
+		return None, fmt.Errorf("x is %s, want at least two axes", a[0])
+	}
+	row := Num(1) // a token's rows, joined
+	for _, d := range a[0].Dims[1:] {
+		n, ok := d.Static()
+		if !ok {
+			return None, fmt.Errorf("x is %s: only the first axis may be symbolic", a[0])
+		}
+		row = row.Times(n)
+	}
+	return outTypes(v, a[0].Dims, []Dim{a[0].Dims[0], row})
 }
 
 func inferNormRope(v *Value) (Type, error) {

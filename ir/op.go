@@ -232,7 +232,7 @@ var ops = [numOps]OpInfo{
 	OpMoEDown:   {"moe_down", "x w ids weights", "sum over the k experts of weights[t,j] * w[ids[t,j]] x[t,j]: x[T,k,K], w[E,N,K]: [T,N]", Contract, Pure, nil, inferMoEDown},
 	OpNorm: {"norm", "x w y...", "s = x + y (y may be absent); rms_norm(s) * w", Reduce, Pure,
 		[]AttrSpec{aEps, aOut}, inferNorm},
-	OpGatedNorm: {"gated_norm", "x w z", "rms_norm(x) * w * silu(z)", Reduce, Pure, []AttrSpec{aEps, aOut2}, inferGatedNorm},
+	OpGatedNorm: {"gated_norm", "x w z", "rms_norm(x) * w * silu(z); a8 has the rows of an entry of the first axis joined: x[T,H,V] gives a8[T,H*V]", Reduce, Pure, []AttrSpec{aEps, aOut2}, inferGatedNorm},
 	OpNormRope:  {"norm_rope", "x w pos", "rope(rms_norm(x) * w): x[T,H,D]", Reduce, Pure, []AttrSpec{aEps, aDims, aBase}, inferNormRope},
 	OpNormRopeStore: {"norm_rope_store", "s x w pos seq", "store_rows of norm_rope(x)", Opaque, WritesState,
 		[]AttrSpec{aEps, aDims, aBase}, inferNormRopeStore},

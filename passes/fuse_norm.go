@@ -9,7 +9,7 @@ import (
 // fuseNorm makes one op of a norm with its weight, the residual sum before it
 // or the gate after it, and the quantisation of its result.
 var fuseNorm = rules(
-	gatedRule(true), gatedRule(false),
+	gatedRule(true, true), gatedRule(true, false), gatedRule(false, false),
 	normRule(true, true), normRule(true, false), normRule(false, true), normRule(false, false),
 )
 
@@ -43,11 +43,18 @@ func normRule(residual, quantised bool) *rule {
 	})
 }
 
-// gatedRule matches rms_norm, mul by the weight, mul by silu of the gate [, quantize].
-func gatedRule(quantised bool) *rule {
+// gatedRule matches rms_norm, mul by the weight, mul by silu of the gate, and
+// with quantised the quantisation of a token's rows, which are joined first
+// when there are several.
+func gatedRule(quantised, joined bool) *rule {
 	body, results, outs := "", "%f32", []string{"f32"}
 	if quantised {
-		body, results, outs = "\n%a8 = quantize %f32", "%f32, %a8", []string{"f32", "a8"}
+		from := "%f32"
+		if joined {
+			body, from = "\n%row = reshape %f32 {shape=$row}", "%row"
+		}
+		body += "\n%a8 = quantize " + from
+		results, outs = "%f32, %a8", []string{"f32", "a8"}
 	}
 	return newRule(`func gated_norm(%x, %w, %z) {
 		%n = rms_norm %x {eps=$eps}
@@ -56,6 +63,9 @@ func gatedRule(quantised bool) *rule {
 		%f32 = mul %m, %g`+body+"\nreturn "+results+"\n}", func(m *match) bool {
 		x := m.val("x").Type
 		if !m.shape("w", x.Last()) || !m.shape("m", x.Dims...) || !m.shape("z", x.Dims...) {
+			return false
+		}
+		if quantised && (m.val("a8").Type.Rank() != 2 || m.val("a8").Type.Dims[0] != x.Dims[0]) {
 			return false
 		}
 		return m.outs(ir.OpGatedNorm, m.vals("x", "w", "z"), outs, nil)

@@ -110,7 +110,17 @@ func emitNorm(k *kern) {
 	})
 }
 
-// emitGatedNorm emits rms_norm(x) * w * silu(z), with the results of emitNorm.
+// emitGatedNorm emits rms_norm(x) * w * silu(z) for the heads of a token, whose
+// rows are quantised as one:
+//
+//	for t := lo; t < hi; t++ {
+//		row := th.Scratch(512)
+//		for r := range 8 {
+//			f := row[r*64:][:64]
+//			kernel.GatedNorm(f, x[t*512+r*64:][:64], w, z[t*512+r*64:][:64], 1e-06)
+//		}
+//		quant.QuantizeA8(a8[t*640:][:640], row)
+//	}
 func emitGatedNorm(k *kern) {
 	var token, row, count int
 	k.normLike("gatedNorm", -1, func(rows, width int) {
@@ -156,23 +166,39 @@ func (k *kern) normLike(name string, add int, more func(rows, width int), norm f
 		s = Id("s")
 	}
 	more(rows, width)
+	joined := add < 0 && rows > 1 && a8 != nil // a token's rows are quantised as one
 	if floats != nil {
 		k.out("f32", floats, ir.F32)
 		body = append(body, Id("f").Op(":=").Add(raw("%s", cutSlice("f32", out, width))))
 		k.name += "_f32"
+	} else if joined {
+		k.scratch = rows * width
+		body = append(body, Id("f").Op(":=").Add(raw("%s", cutSlice("row", at("r", width), width))))
 	} else {
 		k.scratch = max(k.scratch, width)
 		body = append(body, Id("f").Op(":=").Id("th").Dot("Scratch").Call(Lit(width)))
 	}
 	body = append(body, norm(s, width, f32(k.v.Float("eps"))))
-	if a8 != nil {
-		k.out("a8", a8, ir.A8)
-		n := quant.A8RowBytes(width)
-		body = append(body, Qual(pkgQuant, "QuantizeA8").Call(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))
-		k.name += "_a8"
+	if a8 == nil {
+		k.tokens(x.Dims[0])
+		k.eachRow(rows, body...)
+		return
 	}
+	k.out("a8", a8, ir.A8)
+	k.name += "_a8"
 	k.tokens(x.Dims[0])
-	k.eachRow(rows, body...)
+	if joined {
+		n := quant.A8RowBytes(rows * width)
+		row := Id("row").Op(":=").Id("th").Dot("Scratch").Call(Lit(rows * width))
+		if floats != nil {
+			row = Id("row").Op(":=").Add(raw("%s", cutSlice("f32", at("t", rows*width), rows*width)))
+		}
+		k.cut("t", "n", 1, row, each("r", rows, body...),
+			Qual(pkgQuant, "QuantizeA8").Call(raw("%s", cutSlice("a8", at("t", n), n)), Id("row")))
+		return
+	}
+	n := quant.A8RowBytes(width)
+	k.eachRow(rows, append(body, Qual(pkgQuant, "QuantizeA8").Call(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))...)
 }
 
 // emitTopKMoE emits the router's choice, tokens cut over the threads:

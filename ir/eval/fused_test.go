@@ -60,6 +60,11 @@ func TestNorms(t *testing.T) {
 	have = newEnv().all(t, ir.OpGatedNorm, at("eps", 1e-6, "out", "f32,a8"), x, w, z)
 	near(t, "gated_norm", have[0], gated, 1e-6)
 	near(t, "gated_norm a8", have[1], do(t, ir.OpQuantize, nil, gated), 1e-6)
+	heads := func(x Tensor) Tensor { return Tensor{[]int{3, 2, 32}, x.Data} }
+	w = random(r, 32)
+	gated = mul(mul(do(t, ir.OpRMSNorm, at("eps", 1e-6), heads(x)), w), do(t, ir.OpSilu, nil, heads(z)))
+	flat := do(t, ir.OpQuantize, nil, Tensor{[]int{3, 64}, gated.Data})
+	near(t, "gated_norm of heads", do(t, ir.OpGatedNorm, at("eps", 1e-6, "out", "a8"), heads(x), w, heads(z)), flat, 1e-6)
 }
 
 func TestNormRope(t *testing.T) {
