@@ -28,6 +28,7 @@ type bench struct {
 	b      *ir.Builder
 	n      ir.Dim // tokens
 	states []*ir.Value
+	arena  int // bytes
 
 	tok, pos, seq, rows *ir.Value
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -93,6 +94,7 @@ type labStep struct {
 	Case           int
 	Tok, Pos, Rows []int32
 	Slot           int
+	Arena          int
 	Spans          []labSpan
 	Fresh          bool `json:"-"` // the first step of the case
 }
@@ -128,12 +130,11 @@ func newLab(cases []opCase) (*laboratory, error) {
 	if err := l.m.Verify(); err != nil {
 		return nil, err
 	}
-	for _, f := range l.m.Funcs { // every value has a place of its own
-		at := int64(0)
-		for _, v := range f.Body {
+	for _, b := range l.cases { // every value has a place of its own
+		for _, v := range b.f.Body {
 			if ir.NeedsMem(v) {
-				v.Mem = at
-				at += int64(v.Type.Bytes(l.m.MaxSizes())+63) &^ 63
+				v.Mem = int64(b.arena)
+				b.arena += (v.Type.Bytes(l.m.MaxSizes()) + 63) &^ 63
 			}
 		}
 	}
@@ -213,7 +214,7 @@ func (l *laboratory) plan() {
 			if b.n.Is(1) {
 				n = 1
 			}
-			s := labStep{Case: i, Slot: run.slot, Fresh: j == 0}
+			s := labStep{Case: i, Slot: run.slot, Arena: b.arena, Fresh: j == 0}
 			for t := range n {
 				tok := (i*31 + j*7 + t*13) % plainRows
 				if run.wild > 0 && t%5 == 1%n {
@@ -256,8 +257,16 @@ func (b *bench) spans(p *program, s labStep, used int) []labSpan {
 	return out
 }
 
+// arena is what the largest case uses.
+func (l *laboratory) arena() (n int) {
+	for _, b := range l.cases {
+		n = max(n, b.arena)
+	}
+	return n
+}
+
 func (l *laboratory) run(exe string, threads int) ([]byte, error) {
-	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Arena": l.p.arena, "Scratch": l.p.scratch,
+	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Arena": l.arena(), "Scratch": l.p.scratch,
 		"Recurrent": l.p.recurrent, "KV": l.p.cache, "Slots": slots, "Threads": threads, "Steps": l.steps})
 	if err != nil {
 		return nil, err
@@ -268,9 +277,23 @@ func (l *laboratory) run(exe string, threads int) ([]byte, error) {
 	cmd.Stderr = &fault
 	out, err := cmd.Output()
 	if err != nil {
-		err = fmt.Errorf("%w\n%s", err, fault.String())
+		err = fmt.Errorf("%s: %w\n%s", l.running(fault.String()), err, fault.String())
 	}
 	return out, err
+}
+
+var stepFrame = regexp.MustCompile(`\(\*model\)\.(c[0-9]+_[01])\(`)
+
+// running names the case in which a stack trace ends.
+func (l *laboratory) running(trace string) string {
+	if m := stepFrame.FindStringSubmatch(trace); m != nil {
+		for _, b := range l.cases {
+			if b.f.Name == m[1] {
+				return b.name
+			}
+		}
+	}
+	return "between cases"
 }
 
 // owner names the step whose output byte at is part of.

@@ -27,6 +27,7 @@ type step struct {
 	Case           int
 	Tok, Pos, Rows []int32
 	Slot           int
+	Arena          int // bytes that the case uses
 	Spans          []span
 }
 
@@ -61,11 +62,11 @@ func run() error {
 	}
 	funcs := steps(m)
 	team := engine.NewTeam(p.Threads, p.Scratch, func(err error) { panic(err) })
-	noise := make([]byte, 4*p.Scratch)
+	noise := make([]byte, max(p.Arena, 4*p.Scratch))
 	garbage(noise)
 	out := bufio.NewWriter(os.Stdout)
 	for _, s := range p.Steps {
-		garbage(regions["arena"])
+		copy(regions["arena"][:s.Arena], noise)
 		in := engine.Step{Tok: s.Tok, Pos: s.Pos, Seq: make([]int32, len(s.Tok)), Rows: s.Rows, T: len(s.Tok), R: len(s.Rows), Slot: s.Slot}
 		for i := range in.Seq {
 			in.Seq[i] = int32(s.Slot)
