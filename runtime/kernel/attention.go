@@ -30,8 +30,12 @@ func Attend(out, q []float32, keys []byte, keyStride int, values []byte, valueSt
 			}
 			m = top
 		}
+		from := m
+		if math.IsInf(float64(m), -1) { // every score so far is -Inf: none of them counts
+			from = 0
+		}
 		for i := range s {
-			p := Exp(s[i] - m)
+			p := Exp(s[i] - from)
 			sum += p
 			axpy(out, p, values[(c+i)*valueStride:][:valueBytes])
 		}

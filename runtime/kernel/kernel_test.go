@@ -273,6 +273,50 @@ func TestAttend(t *testing.T) {
 	}
 }
 
+// TestAttendInfinite: a score of -Inf counts nothing, a whole block of them
+// neither; where all are -Inf, or one is NaN or +Inf, the result is NaN.
+func TestAttendInfinite(t *testing.T) {
+	const cells = AttendBlock + 2
+	for _, c := range []struct {
+		name string
+		key  func(cell int) float32
+		want float32
+	}{
+		{"all finite", func(int) float32 { return 0 }, 3},
+		{"a block of -Inf", func(c int) float32 {
+			if c < AttendBlock {
+				return -inf
+			}
+			return 0
+		}, 3},
+		{"all -Inf", func(int) float32 { return -inf }, nan},
+		{"one +Inf", func(c int) float32 {
+			if c == 1 {
+				return inf
+			}
+			return 0
+		}, nan},
+		{"one NaN", func(c int) float32 {
+			if c == 1 {
+				return nan
+			}
+			return 0
+		}, nan},
+	} {
+		k, v := make([]float32, cells), make([]float32, cells)
+		for i := range k {
+			k[i], v[i] = c.key(i), 3
+		}
+		keys, values, out := make([]byte, 4*cells), make([]byte, 4*cells), make([]float32, 1)
+		quant.QuantizeF32(keys, k)
+		quant.QuantizeF32(values, v)
+		Attend(out, []float32{1}, keys, 4, values, 4, 4, 4, cells, 1, quant.DotF32F32, AxpyF32)
+		if out[0] != c.want && (out[0] == out[0] || c.want == c.want) {
+			t.Errorf("%s: %v, want %v", c.name, out[0], c.want)
+		}
+	}
+}
+
 // head makes a delta head over n tokens; its keys have about length 1.
 func head(r *rand.Rand, n, k, v int, decay func() float64) *DeltaHead {
 	h := &DeltaHead{K: k, V: v, QStride: k + 1, VStride: v + 2, OStride: v, GStride: 2, Scale: 0.25,
