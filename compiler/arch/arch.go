@@ -61,7 +61,12 @@ func Import(f *gguf.File, machine ir.Machine, opt Options) (*Result, error) {
 		return nil, err
 	}
 	if !ok {
-		return nil, fault.New(fault.Model, "%s: key general.architecture is missing: this is no model file", f.Path())
+		return nil, fault.New(fault.Model, "%s: key general.architecture is missing: this is no model file; give a converted model", f.Path())
+	}
+	if kind, ok, err := f.String("general.type"); err != nil {
+		return nil, err
+	} else if ok && kind != "model" {
+		return nil, fault.New(fault.Model, "%s: general.type is %q: this is no whole model; compile the one that it belongs to", f.Path(), kind)
 	}
 	i := slices.IndexFunc(All, func(a Arch) bool { return a.Name == name })
 	if i < 0 {
@@ -91,10 +96,17 @@ func Import(f *gguf.File, machine ir.Machine, opt Options) (*Result, error) {
 	return &Result{im.M, im.Notes, im.Layers}, nil
 }
 
-// fail keeps the first fault.
-func (im *Importer) fail(format string, args ...any) {
+// errorf is a fault of the file.
+func (im *Importer) errorf(format string, args ...any) error {
+	return fault.New(fault.Model, "%s: "+format, append([]any{im.File.Path()}, args...)...)
+}
+
+// fail keeps the first fault, one of the file.
+func (im *Importer) fail(format string, args ...any) { im.failWith(im.errorf(format, args...)) }
+
+func (im *Importer) failWith(err error) {
 	if im.err == nil {
-		im.err = fault.New(fault.Model, "%s: "+format, append([]any{im.File.Path()}, args...)...)
+		im.err = err
 	}
 }
 
@@ -103,12 +115,12 @@ func (im *Importer) fail(format string, args ...any) {
 func (im *Importer) leftovers() error {
 	for _, t := range im.File.Tensors() {
 		if !im.used[t.Name] {
-			im.fail("tensor %s is used by nothing in architecture %s: the file holds a variant that qnc does not know", t.Name, im.arch)
+			im.fail("tensor %s is used by nothing in architecture %s: the file holds a variant that qnc does not know; convert the model without it", t.Name, im.arch)
 		}
 	}
 	for _, k := range im.File.Keys() {
 		if strings.HasPrefix(k, im.arch+".") && !slices.Contains(im.allowed, k) {
-			im.fail("key %s is not handled: its value could change the result", k)
+			im.fail("key %s is not handled and could change the result: convert the model without it", k)
 		}
 	}
 	return im.err
@@ -123,12 +135,10 @@ func (im *Importer) Weight(name string, dims ...int) *ir.Value {
 // Vector declares a small tensor that kernels read as f32: it is widened when it is packed.
 func (im *Importer) Vector(name string, dims ...int) *ir.Value {
 	v := im.weight(name, name, nil, dims)
-	if d := v.Type.DType; im.err == nil && d != ir.F32 {
-		if d != ir.F16 && d != ir.BF16 {
-			im.fail("tensor %s is %s, want f32: convert the model again", name, d)
-		}
-		v.Type.DType = ir.F32
+	if d := v.Type.DType; d != ir.F32 && d != ir.F16 && d != ir.BF16 {
+		im.fail("tensor %s is %s, want f32: convert the model again", name, d)
 	}
+	v.Type.DType = ir.F32
 	return v
 }
 
@@ -152,10 +162,11 @@ func (im *Importer) weight(name, from string, rows []ir.Rows, dims []int) *ir.Va
 	}
 	if t, ok := im.File.Tensor(from); ok {
 		d, ok := ir.DTypeOfGGML(int(t.Type))
-		if !ok {
-			im.fail("tensor %s has type %s, for which there is no kernel: quantise the model to another type", from, t.Type)
+		if ok && d != ir.I32 {
+			v.Type.DType = d
+		} else { // the symbol stays f32: what is made of it has the right shape
+			im.fail("tensor %s has type %s, for which there is no kernel: quantise the model to another type, such as Q4_K_M", from, t.Type)
 		}
-		v.Type.DType = d
 	}
 	im.M.Weights = append(im.M.Weights, v)
 	return v
@@ -165,7 +176,7 @@ func (im *Importer) weight(name, from string, rows []ir.Rows, dims []int) *ir.Va
 func (im *Importer) check(name string, dims []int) {
 	t, ok := im.File.Tensor(name)
 	if !ok {
-		im.fail("tensor %s is missing: the file is incomplete or of another variant", name)
+		im.fail("tensor %s is missing: the file is incomplete or of another variant; download or convert the model again", name)
 		return
 	}
 	im.used[name] = true
@@ -175,7 +186,7 @@ func (im *Importer) check(name string, dims []int) {
 		have[len(have)-1-i] = int(d)
 	}
 	if !slices.Equal(trimOnes(have), want) {
-		im.fail("tensor %s has shape %v, want %v as the metadata says: the file is damaged or of another variant", name, have, dims)
+		im.fail("tensor %s has shape %v, want %v as the metadata says: the file is damaged or of another variant; download or convert the model again", name, have, dims)
 	}
 }
 

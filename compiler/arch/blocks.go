@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"qnc/ir"
+	"qnc/runtime/fault"
 )
 
 // minExpertSum is the lower bound of the sum of the selected experts'
@@ -93,6 +94,9 @@ func (b *blocks) cachedAttention(q, k, v *ir.Value, scale float64) *ir.Value {
 	state := func(name string, x *ir.Value, d ir.DType) *ir.Value {
 		heads, _ := x.Type.Dims[1].Static()
 		dim, _ := x.Type.Dims[2].Static()
+		if n := d.Info().BlockElems; dim%n != 0 {
+			b.im.failWith(fault.New(fault.Usage, "a KV cache of %s has blocks of %d, but the heads of this model are %d wide: compile with -ctk f16 -ctv f16", d, n, dim))
+		}
 		s := b.im.State(b.name(name), d, b.im.Opt.Ctx, heads, dim)
 		b.op(name+"_store", ir.OpStoreRows, s, x, b.pos, b.seq)
 		return b.op(name, ir.OpLoadRows, s, b.seq)

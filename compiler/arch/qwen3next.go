@@ -42,25 +42,27 @@ func lowerQwen3Next(im *Importer) error {
 	return im.err
 }
 
-// params reads and checks the hyper-parameters.
-func (h *qwen3next) params(im *Importer) {
-	const big = 1 << 20
-	im.read([]hparam{
+// big bounds a number of rows or columns, so that no product of two wraps.
+const big = 1 << 20
+
+// table is the hyper-parameters. Defaults of 0 stand for another parameter: see defaults.
+func (h *qwen3next) table() []hparam {
+	return []hparam{
 		{key: "block_count", int: &h.blocks, min: 1, max: 4096, def: required},
 		{key: "nextn_predict_layers", int: &h.mtp, min: 0, max: 64, def: 0},
 		{key: "context_length", int: &h.ctx, min: 1, max: 1 << 30, def: required},
 		{key: "embedding_length", int: &h.hidden, min: 1, max: big, def: required},
-		{key: "attention.head_count", int: &h.heads, min: 1, max: big, def: required},
-		{key: "attention.head_count_kv", int: &h.kvHeads, min: 1, max: big, def: 0},
+		{key: "attention.head_count", int: &h.heads, min: 1, max: big, def: required, blocks: &h.blocks},
+		{key: "attention.head_count_kv", int: &h.kvHeads, min: 1, max: big, def: 0, blocks: &h.blocks},
 		{key: "attention.key_length", int: &h.headDim, min: 2, max: big, def: 0},
 		{key: "attention.value_length", int: &h.valueDim, min: 1, max: big, def: 0},
 		{key: "rope.dimension_count", int: &h.ropeDims, min: 2, max: big, def: 0},
 		{key: "rope.freq_base", float: &h.ropeBase, min: 1, max: 1e12, def: 10000},
 		{key: "attention.layer_norm_rms_epsilon", float: &h.eps, min: 0, max: 1, def: required},
 		{key: "expert_count", int: &h.experts, min: 1, max: 1 << 16, def: required},
-		{key: "expert_used_count", int: &h.used, min: 1, max: 1 << 16, def: required},
-		{key: "feed_forward_length", int: &h.ff, min: 0, max: big, def: 0},
-		{key: "expert_feed_forward_length", int: &h.expertFF, min: 1, max: big, def: 0},
+		{key: "expert_used_count", int: &h.used, min: 1, max: 1 << 16, def: required, blocks: &h.blocks},
+		{key: "feed_forward_length", int: &h.ff, min: 0, max: big, def: 0, blocks: &h.blocks},
+		{key: "expert_feed_forward_length", int: &h.expertFF, min: 1, max: big, def: 0, blocks: &h.blocks},
 		{key: "expert_shared_feed_forward_length", int: &h.sharedFF, min: 0, max: big, def: 0},
 		{key: "expert_weights_scale", float: &h.expertScale, min: 0, max: 1e6, def: 0},
 		{key: "ssm.conv_kernel", int: &h.conv, min: 2, max: 64, def: required},
@@ -69,27 +71,38 @@ func (h *qwen3next) params(im *Importer) {
 		{key: "ssm.time_step_rank", int: &h.valHeads, min: 1, max: big, def: required},
 		{key: "ssm.inner_size", int: &h.inner, min: 1, max: big, def: required},
 		{key: "full_attention_interval", int: &h.interval, min: 1, max: 4096, def: 4},
-	})
-	im.ignore([]neutral{
-		{"vocab_size", "*"},
-		{"rope.scaling.type", "none"},
-		{"rope.scaling.factor", "0 1"},
-		{"rope.scaling.original_context_length", "*"}, // read by scaling types only
-		{"rope.scaling.finetuned", "*"},
-		{"expert_gating_func", "1"}, // softmax
-		{"expert_weights_norm", "true"},
-		{"expert_group_count", "0 1"},
-		{"expert_group_used_count", "0 1"},
-		{"expert_shared_count", "0 1"},
-		{"leading_dense_block_count", "0"},
-		{"decoder_sparse_step", "1"},
-		{"attention.causal", "true"},
-		{"attention.sliding_window", "0"},
-	})
-	if im.err != nil {
-		return
 	}
-	h.blocks -= h.mtp
+}
+
+// qwen3nextNeutral are keys that other architectures use or that converters
+// add. rope.scaling.type linear is what a file without the key means.
+var qwen3nextNeutral = []neutral{
+	{"vocab_size", "*"},   // the embedding decides
+	{"pooling_type", "*"}, // of embeddings, not of logits
+	{"rope.scaling.type", "none linear"},
+	{"rope.scaling.factor", "0 1"},
+	{"rope.scale_linear", "0 1"},
+	{"rope.scaling.attn_factor", "1"},
+	{"rope.scaling.original_context_length", "*"}, // read by scaling types only
+	{"rope.scaling.finetuned", "*"},
+	{"expert_gating_func", "1"}, // softmax
+	{"expert_weights_norm", "true"},
+	{"expert_group_count", "0 1"},
+	{"expert_group_used_count", "0 1"},
+	{"expert_shared_count", "0 1"},
+	{"leading_dense_block_count", "0"},
+	{"decoder_sparse_step", "1"},
+	{"interleave_moe_layer_step", "1"},
+	{"attention.scale", "0"}, // 0: 1/√key_length
+	{"attention.causal", "true"},
+	{"attention.sliding_window", "0"},
+	{"attn_logit_softcapping", "0"},
+	{"final_logit_softcapping", "0"},
+	{"logit_scale", "0 1"},
+}
+
+// defaults replaces a 0 by the parameter that it stands for.
+func (h *qwen3next) defaults() {
 	for _, d := range []struct {
 		v   *int
 		def int
@@ -107,20 +120,37 @@ func (h *qwen3next) params(im *Importer) {
 	if h.expertScale == 0 {
 		h.expertScale = 1
 	}
-	if h.blocks < 1 {
-		im.fail("key %s.nextn_predict_layers is %d, but there are just %d blocks", im.arch, h.mtp, h.blocks+h.mtp)
-		return
-	}
-	im.relate([]relation{
+}
+
+// relations must hold once the defaults are in.
+func (h *qwen3next) relations() []relation {
+	return []relation{
+		{h.blocks >= 1, "nextn_predict_layers below block_count"},
 		{h.heads%h.kvHeads == 0, "attention.head_count a multiple of attention.head_count_kv"},
 		{h.valHeads%h.keyHeads == 0, "ssm.time_step_rank (value heads) a multiple of ssm.group_count (key heads)"},
 		{h.inner == h.valHeads*h.state, "ssm.inner_size = ssm.time_step_rank * ssm.state_size"},
+		{h.headDim >= 2, "attention.key_length, or embedding_length / attention.head_count, at least 2"},
 		{h.valueDim == h.headDim, "attention.value_length = attention.key_length"},
 		{h.ropeDims%2 == 0 && h.ropeDims <= h.headDim, "rope.dimension_count even and at most attention.key_length"},
 		{h.used <= h.experts, "expert_used_count at most expert_count"},
 		{h.expertFF >= 1 && h.sharedFF >= 1, "expert_feed_forward_length and expert_shared_feed_forward_length above 0"},
-		{h.keyHeads*h.state <= big && h.inner <= big && h.heads*h.headDim <= big, "heads times head size at most 1048576"},
-	})
+		{h.keyHeads*h.state <= big && h.heads*h.headDim <= big, "heads times head size at most 1048576"},
+	}
+}
+
+// params reads and checks the hyper-parameters.
+func (h *qwen3next) params(im *Importer) {
+	im.read(h.table())
+	im.ignore(qwen3nextNeutral)
+	if im.err != nil {
+		return
+	}
+	h.blocks -= h.mtp
+	h.defaults()
+	im.relate(h.relations())
+	if im.err != nil {
+		return
+	}
 	h.readVocab(im)
 	h.readLayers(im)
 }
@@ -129,14 +159,14 @@ func (h *qwen3next) params(im *Importer) {
 func (h *qwen3next) readVocab(im *Importer) {
 	t, ok := im.File.Tensor("token_embd.weight")
 	if !ok || len(t.Dims) != 2 || t.Dims[1] == 0 || t.Dims[1] > 1<<24 {
-		im.fail("tensor token_embd.weight is missing or no matrix: the file is incomplete")
+		im.fail("tensor token_embd.weight is missing or no matrix: the file is incomplete; download or convert the model again")
 		return
 	}
 	h.vocab = int(t.Dims[1])
 	if n, ok, err := im.File.Len("tokenizer.ggml.tokens"); err != nil {
-		im.err = err
+		im.failWith(err)
 	} else if ok && n != h.vocab {
-		im.fail("tokenizer.ggml.tokens has %d tokens, token_embd.weight %d rows: the file is damaged", n, h.vocab)
+		im.fail("tokenizer.ggml.tokens has %d tokens, token_embd.weight %d rows: the file is damaged; convert the model again", n, h.vocab)
 	}
 }
 
@@ -149,11 +179,11 @@ func (h *qwen3next) readLayers(im *Importer) {
 	if im.File.Has(key) {
 		list, _, err := im.File.Bools(key)
 		if err != nil {
-			im.err = err
+			im.failWith(err)
 			return
 		}
 		if len(list) < h.blocks {
-			im.fail("key %s has %d entries for %d blocks", key, len(list), h.blocks)
+			im.fail("key %s has %d entries for %d blocks: the file is damaged", key, len(list), h.blocks)
 			return
 		}
 		copy(h.recurrent, list)
@@ -194,7 +224,9 @@ func (h *qwen3next) lower(im *Importer, b *blocks, rows ir.Dim) {
 	embd := im.Weight("token_embd.weight", h.vocab, h.hidden)
 	x := b.op("model.embed_tokens", ir.OpGetRows, embd, tok)
 	for i := range h.blocks {
-		b.layer = i
+		if b.layer = i; im.err != nil {
+			return // a small file may promise thousands of blocks
+		}
 		n := b.norm("attn_norm", x, b.vector("attn_norm.weight", h.hidden), h.eps)
 		var mix *ir.Value
 		if h.recurrent[i] {
@@ -225,18 +257,34 @@ func (h *qwen3next) lower(im *Importer, b *blocks, rows ir.Dim) {
 // attention is the gated full attention of a block: x[T,hidden].
 func (h *qwen3next) attention(b *blocks, x *ir.Value) *ir.Value {
 	t, d := b.tokens, h.headDim
-	q := b.op("Qcur_full", ir.OpMatMul, x, b.weight("attn_q.weight", 2*h.heads*d, h.hidden))
+	wq, wk, wv := h.attentionWeights(b)
+	q := b.op("Qcur_full", ir.OpMatMul, x, wq)
 	q = b.reshape("Qcur_gate", q, t, h.heads, 2, d) // [q, gate] a head
 	gate := b.slice("gate", q, 2, ir.Num(1), ir.Num(1))
 	gate = b.reshape("gate_flat", b.op("gate_cont", ir.OpCont, gate), t, h.heads*d)
 	q = b.reshape("Qcur", b.slice("Qcur_view", q, 2, ir.Num(0), ir.Num(1)), t, h.heads, d)
-	k := b.reshape("Kcur", b.op("Kcur_flat", ir.OpMatMul, x, b.weight("attn_k.weight", h.kvHeads*d, h.hidden)), t, h.kvHeads, d)
-	v := b.reshape("Vcur", b.op("Vcur_flat", ir.OpMatMul, x, b.weight("attn_v.weight", h.kvHeads*d, h.hidden)), t, h.kvHeads, d)
+	k := b.reshape("Kcur", b.op("Kcur_flat", ir.OpMatMul, x, wk), t, h.kvHeads, d)
+	v := b.reshape("Vcur", b.op("Vcur_flat", ir.OpMatMul, x, wv), t, h.kvHeads, d)
 	q = b.rope("Qcur_rope", b.norm("Qcur_normed", q, b.vector("attn_q_norm.weight", d), h.eps), h.ropeDims, h.ropeBase)
 	k = b.rope("Kcur_rope", b.norm("Kcur_normed", k, b.vector("attn_k_norm.weight", d), h.eps), h.ropeDims, h.ropeBase)
 	out := b.cachedAttention(q, k, v, 1/math.Sqrt(float64(d)))
 	out = b.op("attn_gated", ir.OpMul, b.reshape("attn_pregate", out, t, h.heads*d), b.op("gate_sigmoid", ir.OpSigmoid, gate))
 	return b.op("attn_output", ir.OpMatMul, out, b.weight("attn_output.weight", h.hidden, h.heads*d))
+}
+
+// attentionWeights gives the weights of q with its gate, k and v; a converter
+// may have joined them to attn_qkv.
+func (h *qwen3next) attentionWeights(b *blocks) (q, k, v *ir.Value) {
+	nq, nk := 2*h.heads*h.headDim, h.kvHeads*h.headDim
+	from := b.name("attn_qkv.weight")
+	if !b.im.Has(from) {
+		return b.weight("attn_q.weight", nq, h.hidden), b.weight("attn_k.weight", nk, h.hidden), b.weight("attn_v.weight", nk, h.hidden)
+	}
+	part := func(name string, start, n int) *ir.Value {
+		return b.im.Take(b.name(name), from, []int{nq + 2*nk, h.hidden},
+			[]ir.Rows{{Start: start, Len: n, Groups: 1, Stride: n}}, n, h.hidden)
+	}
+	return part("attn_q.weight", 0, nq), part("attn_k.weight", nq, nk), part("attn_v.weight", nq+nk, nk)
 }
 
 // deltaNet is the gated delta net of a block: x[T,hidden].
