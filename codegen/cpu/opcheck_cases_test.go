@@ -173,9 +173,11 @@ func normCases() []opCase {
 			}})
 		}
 		for _, words := range []string{"f32", "a8", "f32,a8"} {
-			out = append(out, opCase{"gated_norm " + words + " " + lk.name, ir.OpGatedNorm, rounded, func(b *bench) values {
-				return b.results(b.op(ir.OpGatedNorm, values{b.x(3, 32), b.matrix(ir.F32, 32), lk.of(b, 3, 32)}, "eps", 1e-6, "out", words))
-			}})
+			for _, c := range []struct{ heads, dim int }{{3, 32}, {4, 16}, {1, 64}} { // heads are quantised as one row
+				out = append(out, opCase{fmt.Sprintf("gated_norm %s of %d heads, %s", words, c.heads, lk.name), ir.OpGatedNorm, rounded, func(b *bench) values {
+					return b.results(b.op(ir.OpGatedNorm, values{b.x(c.heads, c.dim), b.matrix(ir.F32, c.dim), lk.of(b, c.heads, c.dim)}, "eps", 1e-6, "out", words))
+				}})
+			}
 		}
 	}
 	for _, op := range []ir.Op{ir.OpRMSNorm, ir.OpL2Norm} {
