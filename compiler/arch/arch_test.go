@@ -30,17 +30,17 @@ var testOptions = Options{Ctx: 80, Ubatch: 72, Seqs: 2, TypeK: ir.F32, TypeV: ir
 
 var testMachine = ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu"}}}
 
-// describe makes a model from tiny with the lines of desc, which replace those of the same key.
-func describe(t testing.TB, desc string) *gguf.File {
+// describe makes a model from tiny with the lines of descs: the last of a key counts.
+func describe(t testing.TB, descs ...string) *gguf.File {
 	t.Helper()
-	key := func(line string) string {
-		k, _, _ := strings.Cut(line, "=")
-		return strings.TrimSpace(k)
-	}
-	lines := strings.Split(strings.TrimSpace(desc), "\n")
-	for _, l := range strings.Split(tiny, "\n") {
-		if !slices.ContainsFunc(lines, func(x string) bool { return key(x) == key(l) }) {
-			lines = append(lines, l)
+	var lines []string
+	seen := map[string]bool{}
+	for _, desc := range slices.Backward(append([]string{tiny}, descs...)) {
+		for _, l := range strings.Split(desc, "\n") {
+			if key, _, ok := strings.Cut(l, "="); ok && !seen[strings.TrimSpace(key)] {
+				seen[strings.TrimSpace(key)] = true
+				lines = append(lines, l)
+			}
 		}
 	}
 	c, err := synth.Parse(strings.Join(lines, "\n"))
