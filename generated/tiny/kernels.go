@@ -146,22 +146,16 @@ func deltaChunk_2x16_4x16(th *engine.Thread, out []float32, state []float32, q [
 	}
 }
 
-// %final_gated-0 = gated_norm %attn_output_perm-0, @blk.0.ssm_norm.weight, %z-0 {eps=9.999999974752427e-07 out=f32} : f32[T,4,16] at 16384
-func gatedNorm_Tx4x16_f32(th *engine.Thread, x []float32, w []float32, z []float32, f32 []float32, n int) {
+// %final_output-0_a8 = gated_norm %attn_output_perm-0, @blk.0.ssm_norm.weight, %z-0 {eps=9.999999974752427e-07 out=a8} : a8[T,64] at 16384
+func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float32, a8 []byte, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
+		row := th.Scratch(64)
 		for r := range 4 {
-			f := f32[t*64+r*16:][:16]
+			f := row[r*16:][:16]
 			kernel.GatedNorm(f, x[t*64+r*16:][:16], w, z[t*64+r*16:][:16], 9.999999974752427e-07)
 		}
-	}
-}
-
-// %final_output-0_a8 = quantize %final_output-0 : a8[T,64] at 49152
-func quantize_Tx64(th *engine.Thread, out []byte, x []float32, n int) {
-	lo, hi := th.Cut(n, 1)
-	for t := lo; t < hi; t++ {
-		quant.QuantizeA8(out[t*80:][:80], x[t*64:][:64])
+		quant.QuantizeA8(a8[t*80:][:80], row)
 	}
 }
 

@@ -58,8 +58,8 @@ type model struct {
 	qConvPredelta        []float32 // f32[T,2,16] at 81920
 	kConvPredelta        []float32 // f32[T,2,16] at 90112
 	attnOutputPerm       []float32 // f32[T,4,16] at 0
-	finalGated           []float32 // f32[T,4,16] at 16384
-	finalOutputA8        []byte    // a8[T,64] at 49152
+	finalOutputA8        []byte    // a8[T,64] at 16384
+	attnResidual         []float32 // f32[T,64] at 16384
 	attnPostNormA8       []byte    // a8[T,64] at 65536
 	ffnMoeLogits         []float32 // f32[T,4] at 0
 	ffnMoeWeightsNorm    []float32 // f32[T,2] at 37888
@@ -77,7 +77,6 @@ type model struct {
 	attnGatedA8          []byte    // a8[T,128] at 16384
 	ffnMoeWeightsNorm_2  []float32 // f32[R,2] at 21504
 	ffnMoeTopk_2         []int32   // i32[R,2] at 22016
-	ffnMoeSwigluA8_2     []byte    // a8[R,2,32] at 16384
 	ffnShexpSwiglu_2     []float32 // f32[R,32] at 16384
 	resultNormA8         []byte    // a8[R,64] at 76800
 	resultOutput         []float32 // f32[R,300] at 0
@@ -92,13 +91,13 @@ type model struct {
 	qConvPredelta_2      []float32 // f32[1,2,16] at 1280
 	kConvPredelta_2      []float32 // f32[1,2,16] at 1408
 	attnOutputDelta      []float32 // f32[1,4,16] at 0
-	finalGated_2         []float32 // f32[1,4,16] at 256
-	finalOutputA8_2      []byte    // a8[1,64] at 768
+	finalOutputA8_2      []byte    // a8[1,64] at 256
+	attnResidual_2       []float32 // f32[1,64] at 256
 	attnPostNormA8_2     []byte    // a8[1,64] at 1024
 	ffnMoeLogits_2       []float32 // f32[1,4] at 0
 	ffnMoeWeightsNorm_3  []float32 // f32[1,2] at 640
 	ffnMoeTopk_3         []int32   // i32[1,2] at 704
-	ffnMoeSwigluA8_3     []byte    // a8[1,2,32] at 512
+	ffnMoeSwigluA8_2     []byte    // a8[1,2,32] at 512
 	ffnShexpSwiglu_3     []float32 // f32[1,32] at 512
 	ffnShexpSwigluA8_2   []byte    // a8[1,32] at 1024
 	sharedExpertGate_2   []float32 // f32[1,1] at 1024
@@ -112,6 +111,7 @@ type model struct {
 	ffnMoeLogits_3       []float32 // f32[1,4] at 768
 	ffnMoeWeightsNorm_4  []float32 // f32[1,2] at 1024
 	ffnMoeTopk_4         []int32   // i32[1,2] at 1088
+	ffnMoeSwigluA8_3     []byte    // a8[1,2,32] at 768
 	ffnShexpSwiglu_4     []float32 // f32[1,32] at 768
 	resultNormA8_2       []byte    // a8[1,64] at 1216
 	resultOutput_2       []float32 // f32[1,300] at 0
@@ -145,6 +145,8 @@ func newModel(mem *engine.Memory) (*engine.Program, error) {
 		attnPostNormA8_3:      mem.Bytes(896, 80),
 		attnPregateHeads:      mem.Floats(98304, 8192),
 		attnPregateHeads_2:    mem.Floats(1536, 128),
+		attnResidual:          mem.Floats(16384, 4096),
+		attnResidual_2:        mem.Floats(256, 64),
 		betaSigmoid:           mem.Floats(98304, 256),
 		betaSigmoid_2:         mem.Floats(1536, 4),
 		blk0AttnGate:          mem.Weight("blk.0.attn_gate.weight", 4352),
@@ -185,8 +187,8 @@ func newModel(mem *engine.Memory) (*engine.Program, error) {
 		ffnMoeLogits_2:        mem.Floats(0, 4),
 		ffnMoeLogits_3:        mem.Floats(768, 4),
 		ffnMoeSwigluA8:        mem.Bytes(32768, 5120),
-		ffnMoeSwigluA8_2:      mem.Bytes(16384, 5120),
-		ffnMoeSwigluA8_3:      mem.Bytes(512, 80),
+		ffnMoeSwigluA8_2:      mem.Bytes(512, 80),
+		ffnMoeSwigluA8_3:      mem.Bytes(768, 80),
 		ffnMoeTopk:            mem.Int32s(38400, 128),
 		ffnMoeTopk_2:          mem.Int32s(22016, 128),
 		ffnMoeTopk_3:          mem.Int32s(704, 2),
@@ -201,10 +203,8 @@ func newModel(mem *engine.Memory) (*engine.Program, error) {
 		ffnShexpSwiglu_2:      mem.Floats(16384, 2048),
 		ffnShexpSwiglu_3:      mem.Floats(512, 32),
 		ffnShexpSwiglu_4:      mem.Floats(768, 32),
-		finalGated:            mem.Floats(16384, 4096),
-		finalGated_2:          mem.Floats(256, 64),
-		finalOutputA8:         mem.Bytes(49152, 5120),
-		finalOutputA8_2:       mem.Bytes(768, 80),
+		finalOutputA8:         mem.Bytes(16384, 5120),
+		finalOutputA8_2:       mem.Bytes(256, 80),
 		kConvPredelta:         mem.Floats(90112, 2048),
 		kConvPredelta_2:       mem.Floats(1408, 32),
 		kcurFlat:              mem.Floats(98304, 4096),
@@ -268,13 +268,11 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	deltaChunk_2x16_4x16(th, m.attnOutputPerm, m.recurrent(in, 384, 1024), m.qConvPredelta, m.kConvPredelta, m.attnNorm, m.alphaBiased, m.betaSigmoid, in.T)
 	th.Barrier()
-	gatedNorm_Tx4x16_f32(th, m.attnOutputPerm, m.blk0SsmNorm, m.zFlat, m.finalGated, in.T)
-	th.Barrier()
-	quantize_Tx64(th, m.finalOutputA8, m.finalGated, in.T)
+	gatedNorm_Tx4x16_a8(th, m.attnOutputPerm, m.blk0SsmNorm, m.zFlat, m.finalOutputA8, in.T)
 	th.Barrier()
 	matmulQ80_64x64(th, m.attnOutputPerm, m.finalOutputA8, m.blk0SsmOut, in.T)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputPerm, m.modelEmbedTokens, m.finalGated, m.blk0PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.T)
+	norm_Tx64_sum_f32_a8(th, m.attnOutputPerm, m.modelEmbedTokens, m.attnResidual, m.blk0PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.T)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnNorm, m.blk0FfnGateInp, in.T)
 	th.Barrier()
@@ -300,7 +298,7 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	add_Tx64(th, m.attnOutputPerm, m.attnOutputPerm, m.modelEmbedTokens, in.T)
 	th.Barrier()
-	norm_Tx64_sum_a8(th, m.attnOutputPerm, m.finalGated, m.lOut, m.blk1AttnNorm, m.attnPostNormA8, in.T)
+	norm_Tx64_sum_a8(th, m.attnOutputPerm, m.attnResidual, m.lOut, m.blk1AttnNorm, m.attnPostNormA8, in.T)
 	th.Barrier()
 
 	// blk.1
@@ -322,11 +320,11 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	matmulQ80_64x128(th, m.attnOutputPerm, m.attnGatedA8, m.blk1AttnOutput, in.T)
 	th.Barrier()
-	getRows_64(th, m.finalGated, m.attnOutputPerm, in.Rows, in.R)
+	getRows_64(th, m.attnResidual, m.attnOutputPerm, in.Rows, in.R)
 	th.Barrier()
 	getRows_64(th, m.attnOutputPerm, m.lOut, in.Rows, in.R)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.finalGated, m.attnOutputPerm, m.modelEmbedTokens, m.blk1PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.R)
+	norm_Tx64_sum_f32_a8(th, m.attnResidual, m.attnOutputPerm, m.modelEmbedTokens, m.blk1PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.R)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnNorm, m.blk1FfnGateInp, in.R)
 	th.Barrier()
@@ -334,23 +332,23 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	moeGateUpQ80Q80_32x64(th, m.attnOutputPerm, m.attnPostNormA8, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_2, in.R)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8_2, m.attnOutputPerm, in.R)
+	quantize_Tx2x32(th, m.finalOutputA8, m.attnOutputPerm, in.R)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputPerm, m.ffnMoeSwigluA8_2, m.blk1FfnDownExps, m.ffnMoeTopk_2, m.ffnMoeWeightsNorm_2, in.R)
+	moeDownQ80_64x32(th, m.attnOutputPerm, m.finalOutputA8, m.blk1FfnDownExps, m.ffnMoeTopk_2, m.ffnMoeWeightsNorm_2, in.R)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_2, m.attnPostNormA8, m.blk1FfnGateShexp, m.blk1FfnUpShexp, in.R)
 	th.Barrier()
 	quantize_Tx32(th, m.ffnShexpSwigluA8, m.ffnShexpSwiglu_2, in.R)
 	th.Barrier()
-	matmulQ80_64x32(th, m.finalGated, m.ffnShexpSwigluA8, m.blk1FfnDownShexp, in.R)
+	matmulQ80_64x32(th, m.attnResidual, m.ffnShexpSwigluA8, m.blk1FfnDownShexp, in.R)
 	th.Barrier()
 	matmulF32F32_1x64(th, m.sharedExpertGate, m.attnNorm, m.blk1FfnGateInpShexp, in.R)
 	th.Barrier()
 	sigmoid_Tx1(th, m.sharedExpertGate, m.sharedExpertGate, in.R)
 	th.Barrier()
-	mul_Tx64(th, m.finalGated, m.finalGated, m.sharedExpertGate, in.R)
+	mul_Tx64(th, m.attnResidual, m.attnResidual, m.sharedExpertGate, in.R)
 	th.Barrier()
-	add_Tx64(th, m.attnOutputPerm, m.attnOutputPerm, m.finalGated, in.R)
+	add_Tx64(th, m.attnOutputPerm, m.attnOutputPerm, m.attnResidual, in.R)
 	th.Barrier()
 
 	// head
@@ -382,13 +380,11 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	deltaStep_2x16_4x16(th, m.attnOutputDelta, m.recurrent(in, 384, 1024), m.qConvPredelta_2, m.kConvPredelta_2, m.attnNorm_2, m.alphaBiased_2, m.betaSigmoid_2, 1)
 	th.Barrier()
-	gatedNorm_Tx4x16_f32(th, m.attnOutputDelta, m.blk0SsmNorm, m.zFlat_2, m.finalGated_2, 1)
-	th.Barrier()
-	quantize_Tx64(th, m.finalOutputA8_2, m.finalGated_2, 1)
+	gatedNorm_Tx4x16_a8(th, m.attnOutputDelta, m.blk0SsmNorm, m.zFlat_2, m.finalOutputA8_2, 1)
 	th.Barrier()
 	matmulQ80_64x64(th, m.attnOutputDelta, m.finalOutputA8_2, m.blk0SsmOut, 1)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.modelEmbedTokens_2, m.finalGated_2, m.blk0PostAttentionNorm, m.attnNorm_2, m.attnPostNormA8_2, 1)
+	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.modelEmbedTokens_2, m.attnResidual_2, m.blk0PostAttentionNorm, m.attnNorm_2, m.attnPostNormA8_2, 1)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits_2, m.attnNorm_2, m.blk0FfnGateInp, 1)
 	th.Barrier()
@@ -396,9 +392,9 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	moeGateUpQ80Q80_32x64(th, m.attnOutputDelta, m.attnPostNormA8_2, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk_3, 1)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8_3, m.attnOutputDelta, 1)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_2, m.attnOutputDelta, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputDelta, m.ffnMoeSwigluA8_3, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
+	moeDownQ80_64x32(th, m.attnOutputDelta, m.ffnMoeSwigluA8_2, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_3, m.attnPostNormA8_2, m.blk0FfnGateShexp, m.blk0FfnUpShexp, 1)
 	th.Barrier()
@@ -414,7 +410,7 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	add_1x64(th, m.attnOutputDelta, m.attnOutputDelta, m.modelEmbedTokens_2, 1)
 	th.Barrier()
-	norm_Tx64_sum_a8(th, m.attnOutputDelta, m.finalGated_2, m.lOut_2, m.blk1AttnNorm, m.attnPostNormA8_2, 1)
+	norm_Tx64_sum_a8(th, m.attnOutputDelta, m.attnResidual_2, m.lOut_2, m.blk1AttnNorm, m.attnPostNormA8_2, 1)
 	th.Barrier()
 
 	// blk.1
@@ -436,7 +432,7 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	matmulQ80_64x128(th, m.attnOutputDelta, m.attnGatedA8_2, m.blk1AttnOutput, 1)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.lOut_2, m.finalGated_2, m.blk1PostAttentionNorm, m.modelEmbedTokens_2, m.attnPostNormA8_3, 1)
+	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.lOut_2, m.attnResidual_2, m.blk1PostAttentionNorm, m.modelEmbedTokens_2, m.attnPostNormA8_3, 1)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits_3, m.modelEmbedTokens_2, m.blk1FfnGateInp, 1)
 	th.Barrier()
@@ -444,9 +440,9 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	moeGateUpQ80Q80_32x64(th, m.attnOutputDelta, m.attnPostNormA8_3, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_4, 1)
 	th.Barrier()
-	quantize_Tx2x32(th, m.finalOutputA8_2, m.attnOutputDelta, 1)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_3, m.attnOutputDelta, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputDelta, m.finalOutputA8_2, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
+	moeDownQ80_64x32(th, m.attnOutputDelta, m.ffnMoeSwigluA8_3, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_4, m.attnPostNormA8_3, m.blk1FfnGateShexp, m.blk1FfnUpShexp, 1)
 	th.Barrier()
@@ -464,7 +460,7 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 
 	// head
-	norm_Rx64_a8(th, m.attnOutputDelta, m.finalGated_2, m.outputNorm, m.resultNormA8_2, 1)
+	norm_Rx64_a8(th, m.attnOutputDelta, m.attnResidual_2, m.outputNorm, m.resultNormA8_2, 1)
 	th.Barrier()
 	matmulQ80_300x64(th, m.resultOutput_2, m.resultNormA8_2, m.output, 1)
 }
