@@ -21,6 +21,8 @@ type reference struct {
 	delta [][]mat   // per block and value head: [value, key]
 	k, v  [][][]vec // per block, token and key-value head
 	seen  map[string]vec
+
+	decoded map[string]mat
 }
 
 type (
@@ -28,13 +30,13 @@ type (
 	mat []vec
 )
 
-func newReference(t testing.TB, f *gguf.File, wrong string) *reference {
+func newReference(t testing.TB, f *gguf.File, wrong string, decoded map[string]mat) *reference {
 	t.Helper()
 	h, err := paramsOf(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &reference{f: f, h: h, wrong: wrong, conv: make([][]vec, h.blocks), delta: make([][]mat, h.blocks),
+	r := &reference{f: f, h: h, wrong: wrong, decoded: decoded, conv: make([][]vec, h.blocks), delta: make([][]mat, h.blocks),
 		k: make([][][]vec, h.blocks), v: make([][][]vec, h.blocks)}
 	for i := range h.blocks {
 		for range h.conv - 1 {
@@ -57,6 +59,9 @@ func zeros(rows, cols int) mat {
 
 // tensor gives a tensor's rows, those of all experts one after the other.
 func (r *reference) tensor(name string) mat {
+	if m := r.decoded[name]; m != nil {
+		return m
+	}
 	x, ok := r.f.Tensor(name)
 	if !ok {
 		panic("no tensor " + name)
@@ -69,6 +74,7 @@ func (r *reference) tensor(name string) mat {
 	for i, v := range all {
 		m[i/n][i%n] = float64(v)
 	}
+	r.decoded[name] = m
 	return m
 }
 

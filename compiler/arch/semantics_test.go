@@ -120,8 +120,8 @@ func weightsOf(f *gguf.File) func(*ir.Value) (eval.Tensor, error) {
 }
 
 // expected is what the reference gives.
-func expected(t testing.TB, f *gguf.File, wrong string) run {
-	r := newReference(t, f, wrong)
+func expected(t testing.TB, f *gguf.File, wrong string, decoded map[string]mat) run {
+	r := newReference(t, f, wrong, decoded)
 	out := make(run, prompt+steps)
 	for i := range out {
 		logits := r.token(tokenAt(i), i)
@@ -222,27 +222,32 @@ var wrongReadings = []struct{ model, wrong string }{
 // TestSemantics: what was lowered, evaluated as prefill and as decode, equals
 // the formulas, and none of the wrong readings of them.
 func TestSemantics(t *testing.T) {
-	files, runs := map[string]*gguf.File{}, map[string]run{}
-	have := func(t *testing.T, desc string) (*gguf.File, run) {
-		if files[desc] == nil {
-			files[desc] = describe(t, model, desc)
-			runs[desc] = lowered(t, files[desc])
+	type lowering struct {
+		f       *gguf.File
+		got     run
+		decoded map[string]mat
+	}
+	done := map[string]lowering{}
+	have := func(t *testing.T, desc string) lowering {
+		if _, ok := done[desc]; !ok {
+			f := describe(t, model, desc)
+			done[desc] = lowering{f, lowered(t, f), map[string]mat{}}
 		}
-		return files[desc], runs[desc]
+		return done[desc]
 	}
 	for _, desc := range []string{"", "legacy = true", "merged = true", "tied = true", "key_heads = 2\nvalue_heads = 2\nkv_heads = 1\nheads = 3",
 		"key_heads = 1\nvalue_heads = 3\nkv_heads = 2\nheads = 2", "layers = 3\ninterval = 3", "layers = 3\nrecurrent = 0 1 1", "conv = 2\nstate = 16\nhead_dim = 12\nrope_dims = 6", "mtp_layers = 1", "ff = 30\nomit = qwen3next.expert_shared_feed_forward_length\nshared_ff = 30"} {
 		t.Run("right/"+desc, func(t *testing.T) {
-			f, got := have(t, desc)
-			if d, where := apart(t, got, expected(t, f, "")); !(d <= same) {
+			l := have(t, desc)
+			if d, where := apart(t, l.got, expected(t, l.f, "", l.decoded)); !(d <= same) {
 				t.Errorf("%s is %g away from the formulas, want at most %g", where, d, same)
 			}
 		})
 	}
 	for _, c := range wrongReadings {
 		t.Run(c.wrong, func(t *testing.T) {
-			f, got := have(t, c.model)
-			if d, where := apart(t, got, expected(t, f, c.wrong)); d < far {
+			l := have(t, c.model)
+			if d, where := apart(t, l.got, expected(t, l.f, c.wrong, l.decoded)); d < far {
 				t.Errorf("the lowering is as close as %g (%s) to a wrong reading: want %g", d, where, far)
 			}
 		})
