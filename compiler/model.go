@@ -19,8 +19,10 @@ import (
 
 // checkTokenizer refuses a vocabulary that the program could not load.
 func checkTokenizer(f *gguf.File) error {
-	_, err := tokenizer.New(f)
-	return err
+	if _, err := tokenizer.New(f); err != nil {
+		return fault.New(fault.CodeOf(err), "%s: %w", f.Path(), err)
+	}
+	return nil
 }
 
 // machine is the machine of --machine, or this one.
