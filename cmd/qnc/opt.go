@@ -86,7 +86,7 @@ func readModule(path string, stdin io.Reader) (*ir.Module, error) {
 		src, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fault.Wrap(fault.Model, err)
 	}
 	m, err := ir.Parse(string(src))
 	if err == nil {

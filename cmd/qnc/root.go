@@ -73,21 +73,26 @@ func execute(ctx context.Context, args []string, in io.Reader, stdout, stderr io
 // normalise turns flags as people write them (-ngl 99, --ctx_size 4096, -passes=cse)
 // and their environment variables into what cobra reads.
 func normalise(root *cobra.Command, args []string) ([]string, error) {
-	if len(args) == 0 || strings.HasPrefix(args[0], "__complete") {
+	if len(args) == 0 {
 		return args, nil
 	}
 	name, rest := args[0], args[1:]
+	var names []string
+	for _, c := range root.Commands() {
+		names = append(names, c.Name())
+	}
 	switch name {
+	case cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd:
+		return longNames(args), nil
 	case "-h", "-help", "--help":
 		return []string{"help"}, nil
 	case "-v", "-version", "--version":
 		return []string{"version"}, nil
 	case "help":
+		if len(rest) > 0 && !slices.Contains(names, rest[0]) {
+			return nil, unknown("command", rest[0], names)
+		}
 		return args, nil
-	}
-	var names []string
-	for _, c := range root.Commands() {
-		names = append(names, c.Name())
 	}
 	if !slices.Contains(names, name) {
 		return nil, unknown("command", name, append(names, "help"))
@@ -105,6 +110,23 @@ func normalise(root *cobra.Command, args []string) ([]string, error) {
 	}
 	norm, err := flags.Normalize(rows[name], rest, nil)
 	return append([]string{name}, norm...), err
+}
+
+// longNames spells the flags of an unfinished command line so that cobra can complete it.
+func longNames(args []string) []string {
+	out := slices.Clone(args)
+	for i := 2; i < len(args)-1; i++ {
+		name, val, eq := strings.Cut(strings.TrimLeft(args[i], "-"), "=")
+		for _, row := range flags.Rows(rows[args[1]]) {
+			if strings.HasPrefix(args[i], "-") && (row.Name == name || slices.Contains(row.Alt, name)) {
+				out[i] = "--" + row.Name
+				if eq {
+					out[i] += "=" + val
+				}
+			}
+		}
+	}
+	return out
 }
 
 // asksHelp looks for -h among the flags of qnc itself.

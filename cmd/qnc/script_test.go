@@ -43,6 +43,7 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Run("README", func(t *testing.T) { checkReadme(t, filepath.Dir(gopher)) })
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -57,6 +58,30 @@ func TestScripts(t *testing.T) {
 			"synth": synthCmd, "retype": retypeCmd, "cut": cutCmd, "exits": exitsCmd,
 		},
 	})
+}
+
+// checkReadme runs the commands of the README's transcript that follow the
+// compile, in the folder of the program: they print what stands there.
+func checkReadme(t *testing.T, dir string) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(readme), "\n````\n$ bin/qnc compile ")
+	text, _, ok := strings.Cut(text, "\n````\n")
+	steps := strings.Split(text, "\n$ ")[1:]
+	if !ok || len(steps) < 3 {
+		t.Fatalf("the transcript has %d commands after the compile", len(steps))
+	}
+	for _, s := range steps {
+		command, want, _ := strings.Cut(s, "\n")
+		c := exec.Command("sh", "-c", command)
+		c.Dir = dir
+		have, err := c.Output()
+		if err != nil || strings.TrimRight(string(have), "\n") != want {
+			t.Errorf("%s: %v, prints\n%s\nthe README says\n%s", command, err, have, want)
+		}
+	}
 }
 
 // qnc runs a command line in this process and returns what it printed.
