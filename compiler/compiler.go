@@ -64,6 +64,11 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 	if o.Out == "" {
 		o.Out = strings.TrimSuffix(filepath.Base(path), ".gguf")
 	}
+	if o.StopAfter == Link && !o.DryRun {
+		if err := j.checkOut(); err != nil {
+			return nil, err
+		}
+	}
 	for _, step := range []struct {
 		phase Phase
 		run   func(context.Context) error
@@ -179,7 +184,7 @@ func (j *job) run(choose func(*passes.Pass) bool) error {
 	})
 	var fit *passes.FitError
 	if errors.As(err, &fit) {
-		return fault.Wrap(fault.Fit, err)
+		return fault.New(fault.Fit, "%s: %w", j.path, fit)
 	}
 	return err
 }

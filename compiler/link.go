@@ -27,6 +27,27 @@ func needGo() error {
 	return nil
 }
 
+// checkOut refuses a place where no program can stand, before any work is done.
+func (j *job) checkOut() error {
+	dir := filepath.Dir(j.o.Out)
+	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
+		return fault.New(fault.Usage, "-o %s: there is no folder %s: make it or choose another place", j.o.Out, dir)
+	}
+	if st, err := os.Stat(j.o.Out); err == nil && st.IsDir() {
+		return fault.New(fault.Usage, "-o %s is a folder: give the program a name", j.o.Out)
+	}
+	for _, out := range []string{j.o.Out, j.o.Out + ".weights"} {
+		for _, in := range j.file.Paths() {
+			a, aerr := os.Stat(out)
+			b, berr := os.Stat(in)
+			if aerr == nil && berr == nil && os.SameFile(a, b) {
+				return fault.New(fault.Usage, "-o %s would replace the model %s: give the program another name", j.o.Out, in)
+			}
+		}
+	}
+	return nil
+}
+
 // moduleDir gives the folder of the emitted module with everything in it: that
 // of --work, which stays, or a temporary one that cleanup removes.
 func (j *job) moduleDir() (string, error) {
@@ -74,9 +95,6 @@ func (j *job) link(ctx context.Context) error {
 	}
 	if err := needGo(); err != nil {
 		return err
-	}
-	if st, err := os.Stat(out); err == nil && st.IsDir() {
-		return fault.New(fault.Usage, "-o %s is a folder: give the program a name", j.o.Out)
 	}
 	sections, err := j.sections()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"qnc/ir"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
+	"qnc/runtime/quant"
 )
 
 // Options are the sizes that are fixed ahead of time.
@@ -162,7 +163,7 @@ func (im *Importer) weight(name, from string, rows []ir.Rows, dims []int) *ir.Va
 	}
 	if t, ok := im.File.Tensor(from); ok {
 		d, ok := ir.DTypeOfGGML(int(t.Type))
-		if ok && d != ir.I32 {
+		if _, kernel := quant.ByGGML(uint32(t.Type)); ok && kernel {
 			v.Type.DType = d
 		} else { // the symbol stays f32: what is made of it has the right shape
 			im.fail("tensor %s has type %s, for which there is no kernel: quantise the model to another type, such as Q4_K_M", from, t.Type)
