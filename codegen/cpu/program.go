@@ -3,6 +3,7 @@ package cpu
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -169,16 +170,24 @@ func (p *program) function(k *kern) string {
 			}
 		}).Block(k.body...)
 	}
-	var b bytes.Buffer
-	if err := declare("k").Render(&b); err != nil {
+	// The layout takes most of the time of rendering: once a kernel is enough.
+	var text bytes.Buffer
+	f := NewFile("k")
+	f.NoFormat = true
+	f.Add(declare("k"))
+	if err := f.Render(&text); err != nil {
+		k.fail("emitted code cannot be written: %v", err)
+		return ""
+	}
+	if name, ok := p.kernels[text.String()]; ok {
+		return name
+	}
+	if err := declare("k").Render(io.Discard); err != nil {
 		k.fail("emitted code does not parse: %v", err)
 		return ""
 	}
-	if name, ok := p.kernels[b.String()]; ok {
-		return name
-	}
 	name := p.unique(k.name)
-	p.kernels[b.String()] = name
+	p.kernels[text.String()] = name
 	p.scratch = max(p.scratch, k.scratch)
 	p.funcs = append(p.funcs, Comment(k.v.LongString()), declare(name), Line())
 	return name
