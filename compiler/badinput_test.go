@@ -176,6 +176,31 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
+// TestToolchain: a Go that is too old, or that does not run, is missing too.
+func TestToolchain(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the stand-in for go is a shell script")
+	}
+	for _, c := range []struct{ script, want string }{
+		{"echo go1.22.3", "the Go toolchain is go1.22.3: too old; install Go 1.26"},
+		{"echo go1.26rc1", "too old"},
+		{"exit 3", "does not run: go env: exit status 3; install Go 1.26"},
+		{"echo go1.26.0", ""},
+		{"echo go1.31.2", ""},
+		{"echo devel go1.28-abcdef", ""},
+	} {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\n"+c.script+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir)
+		err := needGo()
+		if c.want == "" && err != nil || c.want != "" && (fault.CodeOf(err) != fault.Missing || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: code %d, %v, want %q", c.script, fault.CodeOf(err), err, c.want)
+		}
+	}
+}
+
 // TestNoModelFile: a path without a file, a folder.
 func TestNoModelFile(t *testing.T) {
 	dir := t.TempDir()

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"go/version"
 	"io"
 	"os"
 	"os/exec"
@@ -13,16 +14,28 @@ import (
 	"runtime"
 	"strings"
 
+	"qnc/codegen/host"
 	"qnc/ir"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
 	"qnc/runtime/pack"
 )
 
-// needGo reports a missing Go toolchain.
+// needGo reports a Go toolchain that is missing or too old for the emitted module.
 func needGo() error {
+	const cure = "install Go 1.26 or newer (https://go.dev/dl)"
 	if _, err := exec.LookPath("go"); err != nil {
-		return fault.New(fault.Missing, "the Go toolchain is missing: go is not on the PATH; install Go 1.26 or newer (https://go.dev/dl)")
+		return fault.New(fault.Missing, "the Go toolchain is missing: go is not on the PATH; %s", cure)
+	}
+	cmd := exec.Command("go", "env", "GOVERSION")
+	cmd.Env = buildEnv()
+	out, err := cmd.Output()
+	if err != nil {
+		return fault.New(fault.Missing, "the Go toolchain does not run: go env: %w; %s", err, cure)
+	}
+	have := strings.TrimSpace(string(out))
+	if version.IsValid(have) && version.Compare(have, "go"+host.GoVersion) < 0 { // others are development versions
+		return fault.New(fault.Missing, "the Go toolchain is %s: too old; %s", have, cure)
 	}
 	return nil
 }
