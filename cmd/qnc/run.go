@@ -25,7 +25,8 @@ func newRun() *cobra.Command {
 		Use:   "run [flags] MODEL.gguf [arguments of the program]",
 		Short: "compile into the cache and start the program",
 		Long: "run compiles MODEL.gguf into the cache, once for each file and choice of flags, and\n" +
-			"starts the program. What follows the model is the program's, except sizes and placement.",
+			"starts the program. What follows the model is the program's, except sizes and placement. The\n" +
+			"cache (qnc doctor names its folder) only grows; what is deleted from it is compiled again.",
 		ValidArgsFunction: files("gguf"),
 	}
 	bind(c, variables(&o, &p))
