@@ -66,7 +66,7 @@ func (h *qwen3next) table() []hparam {
 		{key: "expert_shared_feed_forward_length", int: &h.sharedFF, min: 0, max: big, def: 0},
 		{key: "expert_weights_scale", float: &h.expertScale, min: 0, max: 1e6, def: 0},
 		{key: "ssm.conv_kernel", int: &h.conv, min: 2, max: 64, def: required},
-		{key: "ssm.state_size", int: &h.state, min: 1, max: big, def: required},
+		{key: "ssm.state_size", int: &h.state, min: 2, max: big, def: required},
 		{key: "ssm.group_count", int: &h.keyHeads, min: 1, max: big, def: required},
 		{key: "ssm.time_step_rank", int: &h.valHeads, min: 1, max: big, def: required},
 		{key: "ssm.inner_size", int: &h.inner, min: 1, max: big, def: required},
