@@ -35,14 +35,29 @@ type Artifact struct {
 	Path string // "-" is standard output
 }
 
-// Artifacts are the kinds that --emit knows, each with its default file.
-var Artifacts = []struct{ Kind, File, Doc string }{
-	{"graph", "graph.qir", "the module as imported"},
-	{"placed", "placed.qir", "the module after the passes, placed on devices"},
-	{"plan", "plan.qir", "the module with its memory plan"},
-	{"go", "go", "the emitted Go of the steps and kernels, a folder"},
-	{"src", "src", "the whole emitted module, a folder"},
-	{"stats", "stats.json", "what each pass changed"},
+// Artifacts are the kinds that --emit knows, each with its default file and
+// the phase that makes it.
+var Artifacts = []struct {
+	Kind, File string
+	Phase      Phase
+	Doc        string
+}{
+	{"graph", "graph.qir", Import, "the module as imported"},
+	{"placed", "placed.qir", Place, "the module after the passes, placed on devices"},
+	{"plan", "plan.qir", Plan, "the module with its memory plan"},
+	{"go", "go", Emit, "the emitted Go of the steps and kernels, a folder"},
+	{"src", "src", Emit, "the whole emitted module, a folder"},
+	{"stats", "stats.json", Import, "what each pass changed"},
+}
+
+// artifactAt returns the index of a kind in Artifacts, or -1.
+func artifactAt(kind string) int {
+	for i, a := range Artifacts {
+		if a.Kind == kind {
+			return i
+		}
+	}
+	return -1
 }
 
 // ParseArtifacts reads "graph,plan=p.qir".
@@ -50,7 +65,7 @@ func ParseArtifacts(s string) ([]Artifact, error) {
 	var out []Artifact
 	for _, x := range strings.Split(s, ",") {
 		kind, path, _ := strings.Cut(x, "=")
-		i := slices.IndexFunc(Artifacts, func(a struct{ Kind, File, Doc string }) bool { return a.Kind == kind })
+		i := artifactAt(kind)
 		if i < 0 {
 			var known []string
 			for _, a := range Artifacts {
@@ -142,6 +157,11 @@ func (o *Options) normalise() error {
 	}
 	if !slices.Contains(Phases, o.StopAfter) {
 		return fault.New(fault.Usage, "--stop-after %s: want one of %v", o.StopAfter, Phases)
+	}
+	for _, a := range o.Emit {
+		if p := Artifacts[artifactAt(a.Kind)].Phase; p.after(o.StopAfter) {
+			return fault.New(fault.Usage, "--emit %s is made in phase %s, after --stop-after %s: stop later", a.Kind, p, o.StopAfter)
+		}
 	}
 	return nil
 }
