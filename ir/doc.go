@@ -53,7 +53,7 @@
 //
 // # Levels
 //
-// graph: as imported and optimised. placed: each function is cut into parts,
+// graph, which may be left out: as imported and optimised. placed: each function is cut into parts,
 // each on one device ("p0 @cpu:" lines). planned: each value that needs memory
 // says where in the arena it lies ("at 4096").
 package ir

@@ -138,6 +138,7 @@ func TestSweepKeepsWrites(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(docExample(f))
+	f.Add("module machine {\n\tdevice cpu mem=24GiB\n}\n")
 	f.Add("module m level=placed {\n\tdevice cuda:0 mem=16GiB\n\tdevice cpu\n\tlink cpu cuda:0 25GB/s\n\tweight @a : q4_K[64,256]<rows> from=b rows=0:4:16:8 @cpu\n}\n\nfunc f(%x: f32[T,8]) {\np0 @cpu:\n\t%y = topk_moe %x {k=2 norm=1 min=1e-5 scale=1} : (f32[T,2], i32[T,2])\n\t%z = part %y {i=1} : i32[T,2] at 64\n\treturn %z\n}\n")
 	f.Fuzz(func(t *testing.T, src string) {
 		m, err := Parse(src)

@@ -100,6 +100,9 @@ func (p *parser) line(s string) error {
 
 func (p *parser) module(s string) error {
 	f := strings.Fields(s)
+	if len(f) == 2 { // the level may be left out
+		f = []string{f[0], "level=" + LevelGraph.String(), f[1]}
+	}
 	if p.m != nil || len(f) != 3 || f[2] != "{" || !isName(f[0]) {
 		return fmt.Errorf("want module NAME level=graph {, once, have %q", s)
 	}
