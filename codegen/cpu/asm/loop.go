@@ -1,5 +1,7 @@
 package asm
 
+import "strings"
+
 // prefetchAhead is how far ahead of the block in use weights are fetched: across pages, which the
 // hardware does not.
 const prefetchAhead = 3072
@@ -12,8 +14,10 @@ type unit struct {
 	begin func()
 	// block decodes the weights of block b into registers.
 	block func(b int)
-	// token leaves the sum of block b for a token in acc, times the activations' scale.
-	token func(b int) (acc vec)
+	// dot leaves the integer sum of block b for the token at tok in acc.
+	dot func(b int, tok string, acc vec)
+	// scale makes of it the float32 that is added to the token's sums, with scratch of its own.
+	scale func(b int, tok string, acc vec)
 }
 
 // walk writes a kernel: for each 256 k, for each register of rows, for each block of 32, decode
@@ -47,7 +51,7 @@ func (p *prog) walk(u unit) {
 			p.op("PREFETCHT0", mem(prefetchAhead+64*i, rPanel))
 		}
 		u.block(b)
-		p.tokens(func() vec { return u.token(b) })
+		p.tokens(b, u)
 	}
 	back := 0
 	if halves > 1 {
@@ -87,20 +91,62 @@ func (p *prog) clearSums() {
 	p.op("JNZ", l)
 }
 
-// tokens writes the loop over tokens; body leaves the product to add.
-func (p *prog) tokens(body func() vec) {
-	l := p.label()
+// tokens writes the loop over tokens of block b. The long chain that scales a token's sum and adds
+// it up runs beside the products of the next token, instruction by instruction: waiting together
+// they would fill the scheduler. Two tokens a turn, with registers of their own.
+func (p *prog) tokens(b int, u unit) {
+	tok, acc := [2]string{rTok, rTok2}, [2]vec{acc0, acc1}
+	begin := func(i int) {
+		p.op("MOVQ", "("+rT+")", tok[i])
+		p.op("ADDQ", 8, rT)
+		u.dot(b, tok[i], acc[i])
+	}
+	end := func(i int) {
+		u.scale(b, tok[i], acc[i])
+		p.op("VADDPS", mem(0, rAcc), acc[i], acc[i])
+		p.store(acc[i], mem(0, rAcc))
+		p.op("ADDQ", 64, rAcc)
+	}
+	next, last, done := p.label(), p.label(), p.label()
 	p.op("MOVQ", rDst, rAcc)
-	p.op("XORL", rT, rT)
-	p.mark(l)
-	p.op("MOVQ", "("+rOffset+")("+rT+"*8)", rTok)
-	acc := body()
-	p.op("VADDPS", mem(0, rAcc), acc, acc)
-	p.store(acc, mem(0, rAcc))
-	p.op("ADDQ", 64, rAcc)
-	p.op("INCQ", rT)
-	p.op("CMPQ", rT, rN)
-	p.op("JLT", l)
+	p.op("MOVQ", rOffset, rT)
+	p.op("MOVQ", rN, rLeft)
+	begin(0)
+	p.mark(next)
+	p.op("DECQ", rLeft)
+	p.op("JZ", last)
+	p.beside(func() { begin(1) }, func() { end(0) })
+	p.op("DECQ", rLeft)
+	p.op("JZ", done)
+	p.beside(func() { begin(0) }, func() { end(1) })
+	p.op("JMP", next)
+	p.mark(done)
+	end(1)
+	p.op("JMP", done+"x")
+	p.mark(last)
+	end(0)
+	p.mark(done + "x")
+}
+
+// beside writes the instructions of two independent sequences in turns, in proportion.
+func (p *prog) beside(long, short func()) {
+	a, b := p.capture(long), p.capture(short)
+	j := 0
+	for i, line := range a {
+		p.out.WriteString(line)
+		for ; j*len(a) < (i+1)*len(b); j++ {
+			p.out.WriteString(b[j])
+		}
+	}
+}
+
+// capture gives the instructions that emit writes.
+func (p *prog) capture(emit func()) []string {
+	at := p.out.Len()
+	emit()
+	lines := strings.SplitAfter(p.out.String()[at:], "\n")
+	p.out.Truncate(at)
+	return lines[:len(lines)-1]
 }
 
 // Bytes of a record of activations, as package panel has them.
@@ -122,37 +168,73 @@ func (p *prog) times(src string, v, tmp, dst vec) {
 	p.op("VMULPS", v, tmp, dst)
 }
 
-// dot sums the products of groups of weights w with the activations from byte disp of the block
-// on, in lanes of int32. most is the largest level of a weight: it says how many products a lane of
-// int16 holds. Without VNNI scale are pairs of int16 by which the two int16 of a lane are multiplied
-// on the way. part and tmp are scratch; part is not touched when all fits int16.
-func (p *prog) dot(w []vec, disp, most int, scale, acc, part, tmp vec) {
+// A product is that of groups of weights with activations, in lanes of int32.
+type product struct {
+	w     []vec
+	at    int  // byte of the activations in the token's 256
+	most  int  // largest level of a weight
+	scale vec  // factor of each row: int32 with VNNI, otherwise twice as int16 (see pair)
+	unit  bool // the factor is one
+	more  bool // add to what acc holds
+}
+
+// dot writes a product to acc. part and tmp are scratch.
+func (p *prog) dot(x product, tok string, acc, part, tmp vec) {
 	if p.VNNI {
-		p.zero(acc)
-		for i, v := range w {
-			p.op("VPDPBUSD.BCST", act(disp+4*i), v, acc)
-		}
+		p.dotVNNI(x, tok, acc, part)
 		return
 	}
-	room := 32767 / (2 * 127 * most)
-	for i, v := range w {
-		to, sum := tmp, acc
-		if i >= room {
-			sum = part
+	// A lane of int16 holds the products of room groups. One such sum is two chains.
+	room := 32767 / (2 * 127 * x.most)
+	for i := 0; i < len(x.w); i += room {
+		n := min(room, len(x.w)-i)
+		sum := part
+		if i == 0 && !x.more {
+			sum = acc
 		}
-		if i%room == 0 {
-			to = sum
+		chains := 1
+		if n == len(x.w) && !x.more {
+			chains = 2
 		}
-		p.op("VPBROADCASTD", act(disp+4*i), tmp)
-		p.op("VPMADDUBSW", tmp, v, to)
-		if to == tmp {
-			p.op("VPADDW", tmp, sum, sum)
-		}
-		if i%room == room-1 || i == len(w)-1 {
-			p.op("VPMADDWD", scale, sum, sum)
-			if sum == part {
-				p.op("VPADDD", part, acc, acc)
+		for j := range n {
+			s, to := []vec{sum, part}[j%chains], tmp
+			if j < chains {
+				to = s
+			}
+			p.op("VPBROADCASTD", act(tok, x.at+4*(i+j)), tmp)
+			p.op("VPMADDUBSW", tmp, x.w[i+j], to)
+			if j >= chains {
+				p.op("VPADDW", tmp, s, s)
 			}
 		}
+		if chains == 2 {
+			p.op("VPADDW", part, sum, sum)
+		}
+		p.op("VPMADDWD", x.scale, sum, sum)
+		if sum == part {
+			p.op("VPADDD", part, acc, acc)
+		}
+	}
+}
+
+func (p *prog) dotVNNI(x product, tok string, acc, part vec) {
+	chain := []vec{part}
+	if !x.more {
+		chain = []vec{acc}
+		if x.unit {
+			chain = []vec{acc, part}
+		}
+	}
+	for _, c := range chain {
+		p.zero(c)
+	}
+	for i, w := range x.w {
+		p.op("VPDPBUSD.BCST", act(tok, x.at+4*i), w, chain[i%len(chain)])
+	}
+	if !x.unit {
+		p.op("VPMULLD", x.scale, chain[0], chain[0])
+	}
+	if x.more || x.unit {
+		p.op("VPADDD", part, acc, acc)
 	}
 }

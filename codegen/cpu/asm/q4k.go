@@ -5,42 +5,38 @@ package asm
 //	acc += d·(s·i - m·sum)    s = d4·c, m = dmin4·c', both exact
 func emitQ4K(p *prog) {
 	const (
-		w                   = vec(0) // 0-7: levels of the block's groups
-		s, m                = vec(8), vec(9)
-		acc, part, tmp, one = vec(10), vec(11), vec(12), vec(13)
-		nib, six            = vec(14), vec(15)
+		s, m           = vec(8), vec(9)
+		part, tmp, one = vec(10), vec(11), vec(12)
+		wait           = vec(13)
 	)
 	p.walk(unit{
 		bytes: 2304,
-		begin: func() {
-			p.load(constant("one"), one)
-			p.load(constant("nib"), nib)
-			p.load(constant("six"), six)
-		},
+		begin: func() { p.load(constant("one"), one) },
 		block: func(b int) {
-			p.field(2*b, s, w, six)
-			p.field(2*b+1, m, w, six)
-			p.op("VCVTPH2PS", mem(0, rNarrow), w)
-			p.op("VMULPS", w, s, s)
-			p.op("VCVTPH2PS", mem(32, rNarrow), w)
-			p.op("VMULPS", w, m, m)
-			p.nibbles(256+256*b, w, nib)
+			p.field(2*b, s, tmp)
+			p.field(2*b+1, m, tmp)
+			p.op("VCVTPH2PS", mem(0, rNarrow), tmp)
+			p.op("VMULPS", tmp, s, s)
+			p.op("VCVTPH2PS", mem(32, rNarrow), tmp)
+			p.op("VMULPS", tmp, m, m)
+			p.nibbles(256 + 256*b)
 		},
-		token: func(b int) vec {
+		dot: func(b int, tok string, acc vec) {
+			p.dot(product{w: groups, at: recordBytes * b, most: 15, scale: one, unit: true}, tok, acc, part, tmp)
+		},
+		scale: func(b int, tok string, acc vec) {
 			at := recordBytes * b
-			p.dot([]vec{0, 1, 2, 3, 4, 5, 6, 7}, at, 15, one, acc, part, tmp)
 			p.op("VCVTDQ2PS", acc, acc)
 			p.op("VMULPS", s, acc, acc)
-			p.times(act(at+recordSum), m, tmp, tmp)
-			p.op("VSUBPS", tmp, acc, acc)
-			p.times(act(at+recordD), acc, tmp, acc)
-			return acc
+			p.times(act(tok, at+recordSum), m, wait, wait)
+			p.op("VSUBPS", wait, acc, acc)
+			p.times(act(tok, at+recordD), acc, wait, acc)
 		},
 	})
 }
 
 // field decodes 6-bit field f of the header to float32.
-func (p *prog) field(f int, dst, tmp, six vec) {
+func (p *prog) field(f int, dst, tmp vec) {
 	const at = 64
 	if f < 15 {
 		p.load(mem(at+64*(f/5), rPanel), dst)
@@ -57,17 +53,17 @@ func (p *prog) field(f int, dst, tmp, six vec) {
 			p.op(p.logic("VPOR"), tmp, dst, dst)
 		}
 	}
-	p.op(p.logic("VPAND"), six, dst, dst)
+	p.op(p.logic("VPAND"), constant("six"), dst, dst)
 	p.op("VCVTDQ2PS", dst, dst)
 }
 
-// nibbles decodes the groups of a block into registers w to w+7.
-func (p *prog) nibbles(disp int, w, nib vec) {
-	for v := range vec(4) {
-		lo, hi := w+2*v, w+2*v+1
-		p.load(mem(disp+64*int(v), rPanel), lo)
+// nibbles decodes the groups of a block.
+func (p *prog) nibbles(disp int) {
+	for v := range 4 {
+		lo, hi := groups[2*v], groups[2*v+1]
+		p.load(mem(disp+64*v, rPanel), lo)
 		p.op("VPSRLW", 4, lo, hi)
-		p.op(p.logic("VPAND"), nib, lo, lo)
-		p.op(p.logic("VPAND"), nib, hi, hi)
+		p.op(p.logic("VPAND"), constant("nib"), lo, lo)
+		p.op(p.logic("VPAND"), constant("nib"), hi, hi)
 	}
 }

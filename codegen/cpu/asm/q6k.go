@@ -5,59 +5,53 @@ package asm
 //	acc += d·(d6·(c0·Σ u·a + c1·Σ u·a - 32·(c0·sum0 + c1·sum1)))
 func emitQ6K(p *prog) {
 	const (
-		w            = vec(0) // 0-7: levels of the block's groups
 		c0, c1, both = vec(8), vec(9), vec(10)
-		acc, high    = vec(11), vec(12)
-		part, tmp    = vec(13), vec(14)
-		d            = vec(15)
-		lanesOdd     = 0xaa // words 1, 3, … of a blend
+		part, tmp    = vec(11), vec(12)
+		wait         = vec(13)
+		d            = "0(SP)"
 	)
 	p.walk(unit{
 		bytes: 3328,
 		head:  32,
-		begin: func() { p.op("VCVTPH2PS", mem(0, rHead), d) },
+		begin: func() {
+			p.op("VCVTPH2PS", mem(0, rHead), tmp)
+			p.store(tmp, d)
+		},
 		block: func(b int) {
 			at := 256 + 384*b
-			p.load(constant("nib"), part)
-			p.nibbles(at, w, part)
-			p.load(constant("top"), part)
-			for g := range vec(8) { // to bits 4 and 5
+			p.nibbles(at)
+			for g, w := range groups { // upper bits to bits 4 and 5
+				high := part
 				switch g % 4 {
 				case 0:
-					p.load(mem(at+256+64*int(g/4), rPanel), tmp)
+					p.load(mem(at+256+64*(g/4), rPanel), tmp)
 					p.op("VPSLLW", 4, tmp, high)
 				case 1:
 					p.op("VPSLLW", 2, tmp, high)
+				case 2:
+					high = tmp
 				case 3:
 					p.op("VPSRLW", 2, tmp, high)
 				}
-				from := high
-				if g%4 == 2 {
-					from = tmp // where they are
-				}
-				p.op(p.logic("VPAND"), part, from, high)
-				p.op(p.logic("VPOR"), high, w+g, w+g)
+				p.op(p.logic("VPAND"), constant("top"), high, part)
+				p.op(p.logic("VPOR"), part, w, w)
 			}
 			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)
 			p.pair(both, c0, c1, tmp)
 			p.op("VPSLLW", 5, both, both)
 		},
-		token: func(b int) vec {
+		dot: func(b int, tok string, acc vec) {
 			at := recordBytes * b
-			p.dot([]vec{0, 1, 2, 3}, at, 63, c0, acc, part, tmp)
-			p.dot([]vec{4, 5, 6, 7}, at+16, 63, c1, high, part, tmp)
-			if p.VNNI {
-				p.op("VPMULLD", c0, acc, acc)
-				p.op("VPMULLD", c1, high, high)
-			}
-			p.op("VPADDD", high, acc, acc)
-			p.op("VPBROADCASTD", act(at+recordSums), tmp)
-			p.op("VPMADDWD", both, tmp, tmp)
-			p.op("VPSUBD", tmp, acc, acc)
+			p.dot(product{w: groups[:4], at: at, most: 63, scale: c0}, tok, acc, part, tmp)
+			p.dot(product{w: groups[4:], at: at + 16, most: 63, scale: c1, more: true}, tok, acc, part, tmp)
+			p.op("VPBROADCASTD", act(tok, at+recordSums), part)
+			p.op("VPMADDWD", both, part, part)
+			p.op("VPSUBD", part, acc, acc)
+		},
+		scale: func(b int, tok string, acc vec) {
 			p.op("VCVTDQ2PS", acc, acc)
 			p.op("VMULPS", d, acc, acc)
-			p.times(act(at+recordD), acc, tmp, acc)
-			return acc
+			p.times(act(tok, recordBytes*b+recordD), acc, wait, acc)
 		},
 	})
 }
