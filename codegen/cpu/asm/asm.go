@@ -20,17 +20,18 @@ import (
 
 // A Target is a row of the table of vector units.
 type Target struct {
-	Name  string // as --target-cpu has it
-	Reg   string // Y or Z
-	Bytes int    // of a register
-	VNNI  bool   // VPDPBUSD, otherwise VPMADDUBSW
+	Name  string   // as --target-cpu has it
+	Reg   string   // Y or Z
+	Bytes int      // of a register
+	VNNI  bool     // VPDPBUSD, otherwise VPMADDUBSW
+	Flags []string // of the CPU, as Linux lists them
 }
 
 // Targets are the vector units there are kernels for.
 var Targets = []Target{
-	{Name: "x86-64-v3", Reg: "Y", Bytes: 32},
-	{Name: "x86-64-v4", Reg: "Z", Bytes: 64},
-	{Name: "x86-64-v4+vnni", Reg: "Z", Bytes: 64, VNNI: true},
+	{Name: "x86-64-v3", Reg: "Y", Bytes: 32, Flags: []string{"avx2", "f16c"}},
+	{Name: "x86-64-v4", Reg: "Z", Bytes: 64, Flags: []string{"avx512f", "avx512bw"}},
+	{Name: "x86-64-v4+vnni", Reg: "Z", Bytes: 64, VNNI: true, Flags: []string{"avx512f", "avx512bw", "avx512_vnni"}},
 }
 
 // A Kernel is a row of the table of kernels.

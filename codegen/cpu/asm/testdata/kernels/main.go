@@ -15,8 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"qnc/codegen/cpu/asm/internal/cases"
 	"qnc/runtime/panel"
-	"qnc/runtime/quant"
 )
 
 type kernel func(w, x *byte, offset *int64, dst *float32, n, blocks int)
@@ -52,20 +52,20 @@ func main() {
 func check(name, format string, f kernel) {
 	form, _ := panel.ByName(format)
 	r := rand.New(rand.NewPCG(1, 2))
-	cases := 0
+	count := 0
 	for _, k := range []int{256, 512, 768, 2048} {
 		for _, n := range []int{1, 2, 3, 4, 5, 8, 10, 12, 13, 24} {
-			for kind := range numCases {
-				rows := weights(r, form.Kind, k, kind)
-				w := make([]byte, form.Bytes(k)+panelSlack)
-				form.Pack(w[:form.Bytes(k)], rows, k)
-				x, offset := activations(r, k, n, kind)
+			for kind := range cases.Count {
+				rows := cases.Weights(r, form.Kind, k, kind)
+				w := make([]byte, form.Bytes(k))
+				form.Pack(w, rows, k)
+				x, offset := cases.Activations(r, k, n, kind)
 				got, want := make([]float32, 16*n+16), make([]float32, 16*n)
 				for i := range got {
 					got[i] = 12345
 				}
 				f(&w[0], &x[0], &offset[0], &got[0], n, k/256)
-				form.Dot(want, w[:form.Bytes(k)], x, offset, k)
+				form.Dot(want, w, x, offset, k)
 				for i, v := range want {
 					if g := got[i]; math.Float32bits(g) != math.Float32bits(v) && (g == g || v == v) {
 						fmt.Printf("%s k=%d n=%d case %d: token %d row %d: %g, want %g\n", name, k, n, kind, i/16, i%16, g, v)
@@ -78,99 +78,11 @@ func check(name, format string, f kernel) {
 						os.Exit(1)
 					}
 				}
-				cases++
+				count++
 			}
 		}
 	}
-	fmt.Printf("%s: %d cases\n", name, cases)
-}
-
-const panelSlack = 64 // the kernels read nothing behind a panel, prefetches apart
-
-const numCases = 7
-
-// weights are 16 rows in file layout: what an encoder makes of noise, then what none would.
-func weights(r *rand.Rand, kind *quant.Kind, k, c int) []byte {
-	size := kind.RowBytes(k)
-	rows := make([]byte, 16*size)
-	switch c {
-	case 0, 1: // noise
-		v := make([]float32, k)
-		for i := range 16 {
-			for j := range v {
-				v[j] = float32(r.NormFloat64() * math.Exp(4*r.Float64()-4))
-			}
-			kind.Quantize(rows[i*size:][:size], v)
-		}
-	case 2: // any bytes, scales that are NaN or infinite among them
-		for i := range rows {
-			rows[i] = byte(r.Uint32())
-		}
-	case 3: // all bits
-		for i := range rows {
-			rows[i] = 0xff
-		}
-		scales(rows, kind, 0x7bff)
-	case 4: // any levels, subnormal scales
-		for i := range rows {
-			rows[i] = byte(r.Uint32())
-		}
-		scales(rows, kind, 1)
-	case 5: // any levels, huge scales
-		for i := range rows {
-			rows[i] = byte(r.Uint32())
-		}
-		scales(rows, kind, 0xfbff)
-	case 6: // zeros
-	}
-	return rows
-}
-
-// scales sets the f16 of every block.
-func scales(rows []byte, kind *quant.Kind, v uint16) {
-	for i := 0; i < len(rows); i += kind.BlockBytes {
-		b := rows[i:][:kind.BlockBytes]
-		at := []int{0, 2}
-		if kind.Name == "q6_K" {
-			at = []int{208}
-		}
-		for _, j := range at {
-			b[j], b[j+1] = byte(v), byte(v>>8)
-		}
-	}
-}
-
-// activations are n rows at shuffled offsets.
-func activations(r *rand.Rand, k, n, c int) ([]byte, []int64) {
-	size := panel.RowBytes(k)
-	x := make([]byte, n*size)
-	offset := make([]int64, n)
-	v := make([]float32, k)
-	for t, p := range r.Perm(n) {
-		offset[t] = int64(p * size)
-		for j := range v {
-			switch {
-			case c == 3:
-				v[j] = 1e30 * float32(1-2*int(r.Uint32()&1)) // codes ±127
-			case c == 6 && t%2 == 0:
-				v[j] = 0
-			case c == 4:
-				v[j] = -1
-			default:
-				v[j] = float32(r.NormFloat64())
-			}
-		}
-		if c == 1 && t == n-1 {
-			v[r.IntN(k)] = float32(math.NaN())
-		}
-		if c == 4 && t%2 == 1 {
-			for j := range v {
-				v[j] = 1
-			}
-		}
-		panel.Quantize(x[p*size:][:size], v)
-	}
-	return x, offset
+	fmt.Printf("%s: %d cases\n", name, count)
 }
 
 // bench runs every kernel on one and two cores, weights in cache and from memory, by turns. Each
@@ -200,13 +112,13 @@ func bench(threads int) {
 					j.label = fmt.Sprintf("%s K=%d tokens=%d %s", kn.name, k, n, []string{"cache", "memory"}[min(1, mib)])
 					r := rand.New(rand.NewPCG(3, 4))
 					one := make([]byte, j.bytes)
-					form.Pack(one, weights(r, form.Kind, k, 0), k)
+					form.Pack(one, cases.Weights(r, form.Kind, k, 0), k)
 					for range threads {
 						w := make([]byte, j.bytes*j.panels+8192)
 						for i := range j.panels {
 							copy(w[i*j.bytes:], one)
 						}
-						x, o := activations(r, k, n, 0)
+						x, o := cases.Activations(r, k, n, 0)
 						slices.Sort(o)
 						j.w, j.x, j.offset = append(j.w, w), append(j.x, x), o
 					}
