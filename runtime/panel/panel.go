@@ -53,12 +53,14 @@ type Format struct {
 	pack func(dst, src []byte, n, k int)
 	// unpack writes row r of the panel src in file layout.
 	unpack func(dst, src []byte, r, k int)
+	// wide is the product of a row in file layout and a row of wide activations.
+	wide func(w, x []byte, k int) float32
 }
 
 // Formats are in the order of quant.Kinds.
 var Formats = []Format{
-	{kind("q4_K"), packQ4K, unpackQ4K},
-	{kind("q6_K"), packQ6K, unpackQ6K},
+	{kind("q4_K"), packQ4K, unpackQ4K, dotWideQ4K},
+	{kind("q6_K"), packQ6K, unpackQ6K, dotWideQ6K},
 }
 
 func kind(name string) *quant.Kind {

@@ -38,13 +38,16 @@ var Targets = []Target{
 type Kernel struct {
 	Name   string // of the assembly function
 	Format string // of package panel
+	Wide   bool   // activations are wide rows
 	emit   func(p *prog)
 }
 
 // Kernels are all kernels.
 var Kernels = []Kernel{
-	{"q4K", "q4_K", emitQ4K},
-	{"q6K", "q6_K", emitQ6K},
+	{"q4K", "q4_K", false, emitQ4K},
+	{"q6K", "q6_K", false, emitQ6K},
+	{"q4KWide", "q4_K", true, emitQ4KWide},
+	{"q6KWide", "q6_K", true, emitQ6KWide},
 }
 
 // Args are a kernel's parameters, as its Go declaration has them.

@@ -10,6 +10,7 @@ const prefetchAhead = 3072
 type unit struct {
 	bytes int // of the 256 k
 	head  int // bytes a 256 that lie at the panel's start
+	x     int // bytes of a token's 256 activations
 	// begin loads what holds for the 256 k of the rows of a register.
 	begin func()
 	// block decodes the weights of block b into registers.
@@ -17,7 +18,12 @@ type unit struct {
 	// dot leaves the integer sum of block b for the token at tok in acc.
 	dot func(b int, tok string, acc vec)
 	// scale makes of it the float32 that is added to the token's sums, with scratch of its own.
+	// Without it (wide activations) the integers of the blocks are added up.
 	scale func(b int, tok string, acc vec)
+	// whole loads what total needs, and total makes of a token's integer in acc the float32 that is
+	// added to its sums: once in 256 k, registers of block and dot are free.
+	whole func()
+	total func(tok string, acc vec)
 }
 
 // walk writes a kernel: for each 256 k, for each register of rows, for each block of 32, decode
@@ -53,6 +59,9 @@ func (p *prog) walk(u unit) {
 		u.block(b)
 		p.tokens(b, u)
 	}
+	if u.total != nil {
+		p.totals(u)
+	}
 	back := 0
 	if halves > 1 {
 		p.op("ADDQ", p.Bytes, rPanel)
@@ -70,7 +79,7 @@ func (p *prog) walk(u unit) {
 	if u.head > 0 && halves == 1 {
 		p.op("ADDQ", u.head, rHead)
 	}
-	p.op("ADDQ", 8*recordBytes, rX)
+	p.op("ADDQ", u.x, rX)
 	p.op("DECQ", rBlocks)
 	p.op("JNZ", next)
 	p.op("VZEROUPPER")
@@ -102,13 +111,21 @@ func (p *prog) tokens(b int, u unit) {
 		u.dot(b, tok[i], acc[i])
 	}
 	end := func(i int) {
-		u.scale(b, tok[i], acc[i])
-		p.op("VADDPS", mem(0, rAcc), acc[i], acc[i])
+		if u.scale != nil {
+			u.scale(b, tok[i], acc[i])
+			p.op("VADDPS", mem(0, rAcc), acc[i], acc[i])
+		} else if b > 0 {
+			p.op("VPADDD", mem(0, rAcc), acc[i], acc[i])
+		}
 		p.store(acc[i], mem(0, rAcc))
 		p.op("ADDQ", 64, rAcc)
 	}
 	next, last, done := p.label(), p.label(), p.label()
-	p.op("MOVQ", rDst, rAcc)
+	if u.scale != nil {
+		p.op("MOVQ", rDst, rAcc)
+	} else {
+		p.integers(rAcc)
+	}
 	p.op("MOVQ", rOffset, rT)
 	p.op("MOVQ", rN, rLeft)
 	begin(0)
@@ -126,6 +143,35 @@ func (p *prog) tokens(b int, u unit) {
 	p.mark(last)
 	end(0)
 	p.mark(done + "x")
+}
+
+// integers lets reg point to the integers of the tokens, behind their float32 sums.
+func (p *prog) integers(reg string) {
+	p.op("MOVQ", rN, reg)
+	p.op("SHLQ", 6, reg)
+	p.op("ADDQ", rDst, reg)
+}
+
+// totals writes the loop over tokens at the end of 256 k of wide activations.
+func (p *prog) totals(u unit) {
+	p.comment("totals")
+	u.whole()
+	l := p.label()
+	p.op("MOVQ", rDst, rAcc)
+	p.integers(rTok2)
+	p.op("MOVQ", rOffset, rT)
+	p.op("MOVQ", rN, rLeft)
+	p.mark(l)
+	p.op("MOVQ", "("+rT+")", rTok)
+	p.load(mem(0, rTok2), acc0)
+	u.total(rTok, acc0)
+	p.op("VADDPS", mem(0, rAcc), acc0, acc0)
+	p.store(acc0, mem(0, rAcc))
+	p.op("ADDQ", 8, rT)
+	p.op("ADDQ", 64, rAcc)
+	p.op("ADDQ", 64, rTok2)
+	p.op("DECQ", rLeft)
+	p.op("JNZ", l)
 }
 
 // beside writes the instructions of two independent sequences in turns, in proportion.
@@ -149,12 +195,17 @@ func (p *prog) capture(emit func()) []string {
 	return lines[:len(lines)-1]
 }
 
-// Bytes of a record of activations, as package panel has them.
+// Bytes of records of activations, as package panel has them.
 const (
 	recordBytes = 44
 	recordD     = 32
 	recordSum   = 36
 	recordSums  = 40
+
+	wideBytes  = 308
+	wideD      = 256
+	wideSums   = 260
+	wideHalves = 276
 )
 
 // times multiplies v by the broadcast f32 at src, through tmp where the unit cannot broadcast an
@@ -236,5 +287,28 @@ func (p *prog) dotVNNI(x product, tok string, acc, part vec) {
 	}
 	if x.more || x.unit {
 		p.op("VPADDD", part, acc, acc)
+	}
+}
+
+// pairs writes the sum of the products of pairs of int16 in w and those of the activations from byte
+// at on to acc.
+func (p *prog) pairs(w []vec, tok string, at int, acc, tmp vec) {
+	if p.VNNI {
+		p.zero(acc)
+		for i, v := range w {
+			p.op("VPDPWSSD.BCST", act(tok, at+4*i), v, acc)
+		}
+		return
+	}
+	for i, v := range w {
+		to := tmp
+		if i == 0 {
+			to = acc
+		}
+		p.op("VPBROADCASTD", act(tok, at+4*i), to)
+		p.op("VPMADDWD", v, to, to)
+		if i > 0 {
+			p.op("VPADDD", tmp, acc, acc)
+		}
 	}
 }

@@ -110,6 +110,8 @@ func (m *machine) call(panel, x []byte, offset []int64, dst []byte, n, blocks in
 			m.regs[a[1]] -= m.integer(a[0])
 		case "IMULQ":
 			m.regs[a[1]] *= m.integer(a[0])
+		case "SHLQ":
+			m.regs[a[1]] <<= m.integer(a[0])
 		case "DECQ":
 			m.regs[a[0]]--
 			m.zero = m.regs[a[0]] == 0
@@ -319,6 +321,9 @@ var lanes = map[string]func(x, y, d uint32) uint32{
 			out |= uint32(uint16(int16(min(max(s, math.MinInt16), math.MaxInt16)))) << i
 		}
 		return out
+	},
+	"VPDPWSSD": func(x, y, d uint32) uint32 {
+		return d + uint32(int32(int16(x))*int32(int16(y))+int32(x)>>16*(int32(y)>>16))
 	},
 	"VPDPBUSD": func(x, y, d uint32) uint32 { // bytes of x without sign
 		for i := 0; i < 32; i += 8 {

@@ -11,10 +11,13 @@ func emitQ4K(p *prog) {
 	)
 	p.walk(unit{
 		bytes: 2304,
+		x:     8 * recordBytes,
 		begin: func() { p.load(constant("one"), one) },
 		block: func(b int) {
 			p.field(2*b, s, tmp)
+			p.op("VCVTDQ2PS", s, s)
 			p.field(2*b+1, m, tmp)
+			p.op("VCVTDQ2PS", m, m)
 			p.op("VCVTPH2PS", mem(0, rNarrow), tmp)
 			p.op("VMULPS", tmp, s, s)
 			p.op("VCVTPH2PS", mem(32, rNarrow), tmp)
@@ -35,7 +38,54 @@ func emitQ4K(p *prog) {
 	})
 }
 
-// field decodes 6-bit field f of the header to float32.
+// emitQ4KWide writes the kernel of q4_K for wide activations. For each 256 k:
+//
+//	acc += d·(d4·Σ c·i - dmin4·Σ m·sum)
+func emitQ4KWide(p *prog) {
+	const (
+		c             = vec(8)
+		part, tmp     = vec(10), vec(11)
+		d, dmin, msum = vec(8), vec(9), vec(10)
+	)
+	minima := groups[:4]
+	p.walk(unit{
+		bytes: 2304,
+		x:     wideBytes,
+		begin: func() {},
+		block: func(b int) {
+			p.field(2*b, c, tmp)
+			if !p.VNNI {
+				p.op("VPSLLD", 16, c, tmp)
+				p.op(p.logic("VPOR"), tmp, c, c)
+			}
+			p.nibbles(256 + 256*b)
+		},
+		dot: func(b int, tok string, acc vec) {
+			p.dot(product{w: groups, at: 32 * b, most: 15, scale: c}, tok, acc, part, tmp)
+		},
+		whole: func() {
+			for i, v := range minima {
+				p.field(4*i+1, v, tmp)
+				p.field(4*i+3, msum, tmp)
+				p.op("VPSLLD", 16, msum, msum)
+				p.op(p.logic("VPOR"), msum, v, v)
+			}
+			p.op("VCVTPH2PS", mem(0, rNarrow), d)
+			p.op("VCVTPH2PS", mem(32, rNarrow), dmin)
+		},
+		total: func(tok string, acc vec) {
+			p.pairs(minima, tok, wideSums, msum, tmp)
+			p.op("VCVTDQ2PS", msum, msum)
+			p.op("VMULPS", dmin, msum, msum)
+			p.op("VCVTDQ2PS", acc, acc)
+			p.op("VMULPS", d, acc, acc)
+			p.op("VSUBPS", msum, acc, acc)
+			p.times(act(tok, wideD), acc, tmp, acc)
+		},
+	})
+}
+
+// field decodes 6-bit field f of the header.
 func (p *prog) field(f int, dst, tmp vec) {
 	const at = 64
 	if f < 15 {
@@ -54,7 +104,6 @@ func (p *prog) field(f int, dst, tmp vec) {
 		}
 	}
 	p.op(p.logic("VPAND"), constant("six"), dst, dst)
-	p.op("VCVTDQ2PS", dst, dst)
 }
 
 // nibbles decodes the groups of a block.

@@ -13,29 +13,13 @@ func emitQ6K(p *prog) {
 	p.walk(unit{
 		bytes: 3328,
 		head:  32,
+		x:     8 * recordBytes,
 		begin: func() {
 			p.op("VCVTPH2PS", mem(0, rHead), tmp)
 			p.store(tmp, d)
 		},
 		block: func(b int) {
-			at := 256 + 384*b
-			p.nibbles(at)
-			for g, w := range groups { // upper bits to bits 4 and 5
-				high := part
-				switch g % 4 {
-				case 0:
-					p.load(mem(at+256+64*(g/4), rPanel), tmp)
-					p.op("VPSLLW", 4, tmp, high)
-				case 1:
-					p.op("VPSLLW", 2, tmp, high)
-				case 2:
-					high = tmp
-				case 3:
-					p.op("VPSRLW", 2, tmp, high)
-				}
-				p.op(p.logic("VPAND"), constant("top"), high, part)
-				p.op(p.logic("VPOR"), part, w, w)
-			}
+			p.sixths(256+384*b, part, tmp)
 			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)
 			p.pair(both, c0, c1, tmp)
 			p.op("VPSLLW", 5, both, both)
@@ -54,6 +38,68 @@ func emitQ6K(p *prog) {
 			p.times(act(tok, recordBytes*b+recordD), acc, wait, acc)
 		},
 	})
+}
+
+// emitQ6KWide writes the kernel of q6_K for wide activations. For each 256 k, with u = q+32:
+//
+//	acc += d·(d6·(Σ c·Σ u·a - 32·Σ c·sum))
+func emitQ6KWide(p *prog) {
+	const (
+		c0, c1    = vec(8), vec(9)
+		part, tmp = vec(10), vec(11)
+		both      = vec(12)
+		d         = vec(8)
+	)
+	p.walk(unit{
+		bytes: 3328,
+		head:  32,
+		x:     wideBytes,
+		begin: func() {},
+		block: func(b int) {
+			p.sixths(256+384*b, part, tmp)
+			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)
+			p.pair(both, c0, c1, tmp)
+		},
+		dot: func(b int, tok string, acc vec) {
+			p.dot(product{w: groups[:4], at: 32 * b, most: 63, scale: c0}, tok, acc, part, tmp)
+			p.dot(product{w: groups[4:], at: 32*b + 16, most: 63, scale: c1, more: true}, tok, acc, part, tmp)
+		},
+		whole: func() {
+			for b, v := range groups {
+				p.op("VPMOVSXBW", mem(32*b, rNarrow), v)
+			}
+			p.op("VCVTPH2PS", mem(0, rHead), d)
+		},
+		total: func(tok string, acc vec) {
+			p.pairs(groups, tok, wideHalves, part, tmp)
+			p.op("VPSLLD", 5, part, part)
+			p.op("VPSUBD", part, acc, acc)
+			p.op("VCVTDQ2PS", acc, acc)
+			p.op("VMULPS", d, acc, acc)
+			p.times(act(tok, wideD), acc, tmp, acc)
+		},
+	})
+}
+
+// sixths decodes the groups of a block of 6-bit levels.
+func (p *prog) sixths(at int, part, tmp vec) {
+	p.nibbles(at)
+	for g, w := range groups { // upper bits to bits 4 and 5
+		high := part
+		switch g % 4 {
+		case 0:
+			p.load(mem(at+256+64*(g/4), rPanel), tmp)
+			p.op("VPSLLW", 4, tmp, high)
+		case 1:
+			p.op("VPSLLW", 2, tmp, high)
+		case 2:
+			high = tmp
+		case 3:
+			p.op("VPSRLW", 2, tmp, high)
+		}
+		p.op(p.logic("VPAND"), constant("top"), high, part)
+		p.op(p.logic("VPOR"), part, w, w)
+	}
 }
 
 // pair takes the two int16 of each lane of both apart, in the form in which dot scales: doubled, or

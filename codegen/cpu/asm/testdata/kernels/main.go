@@ -24,17 +24,20 @@ type kernel func(w, x *byte, offset *int64, dst *float32, n, blocks int)
 var kernels = []struct {
 	name   string
 	format string
+	wide   bool
 	f      kernel
 }{
-	{"q4K", "q4_K", q4K},
-	{"q6K", "q6_K", q6K},
+	{"q4K", "q4_K", false, q4K},
+	{"q6K", "q6_K", false, q6K},
+	{"q4KWide", "q4_K", true, q4KWide},
+	{"q6KWide", "q6_K", true, q6KWide},
 }
 
 func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "check":
 		for _, k := range kernels {
-			check(k.name, k.format, k.f)
+			check(k.name, k.format, k.wide, k.f)
 		}
 		fmt.Println("ok")
 	case len(os.Args) > 1 && os.Args[1] == "bench":
@@ -49,8 +52,12 @@ func main() {
 	}
 }
 
-func check(name, format string, f kernel) {
+func check(name, format string, wide bool, f kernel) {
 	form, _ := panel.ByName(format)
+	dot, size := form.Dot, 16
+	if wide {
+		dot, size = form.DotWide, 32
+	}
 	r := rand.New(rand.NewPCG(1, 2))
 	count := 0
 	for _, k := range []int{256, 512, 768, 2048} {
@@ -59,20 +66,20 @@ func check(name, format string, f kernel) {
 				rows := cases.Weights(r, form.Kind, k, kind)
 				w := make([]byte, form.Bytes(k))
 				form.Pack(w, rows, k)
-				x, offset := cases.Activations(r, k, n, kind)
-				got, want := make([]float32, 16*n+16), make([]float32, 16*n)
+				x, offset := cases.Activations(r, k, n, kind, wide)
+				got, want := make([]float32, size*n+16), make([]float32, 16*n)
 				for i := range got {
 					got[i] = 12345
 				}
 				f(&w[0], &x[0], &offset[0], &got[0], n, k/256)
-				form.Dot(want, w, x, offset, k)
+				dot(want, w, x, offset, k)
 				for i, v := range want {
 					if g := got[i]; math.Float32bits(g) != math.Float32bits(v) && (g == g || v == v) {
 						fmt.Printf("%s k=%d n=%d case %d: token %d row %d: %g, want %g\n", name, k, n, kind, i/16, i%16, g, v)
 						os.Exit(1)
 					}
 				}
-				for _, g := range got[16*n:] {
+				for _, g := range got[size*n:] {
 					if g != 12345 {
 						fmt.Printf("%s k=%d n=%d: wrote behind its results\n", name, k, n)
 						os.Exit(1)
@@ -118,7 +125,7 @@ func bench(threads int) {
 						for i := range j.panels {
 							copy(w[i*j.bytes:], one)
 						}
-						x, o := cases.Activations(r, k, n, 0)
+						x, o := cases.Activations(r, k, n, 0, kn.wide)
 						slices.Sort(o)
 						j.w, j.x, j.offset = append(j.w, w), append(j.x, x), o
 					}
@@ -149,7 +156,7 @@ func timed(threads int, f kernel, w, x [][]byte, offset []int64, k, first, panel
 	var start, done sync.WaitGroup
 	start.Add(1)
 	for i := range threads {
-		dst := make([]float32, 16*n)
+		dst := make([]float32, 32*n)
 		done.Go(func() {
 			start.Wait()
 			for p := range reps {
