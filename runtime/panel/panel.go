@@ -7,27 +7,33 @@
 // of zero bytes. A panel has exactly 16 times the bytes of a row in the file: scales keep their
 // bits, only their places change, so that every row can be had back (see Format.Unpack).
 //
-// Elements are levels without sign (q4_K 0…15, q6_K 0…63). Four consecutive k of a row are a group;
-// the groups of 16 rows are a vector of 64 bytes, row r in bytes 4r…4r+3: what one broadcast dword
-// of activations is multiplied with. A block is 32 k, that is groups 0…7.
+// Elements are levels without sign (q4_K 0…15, q6_K 0…63), except those of q8_0, which are int8. Four
+// consecutive k of a row are a group; the groups of 16 rows are a vector of 64 bytes, row r in bytes
+// 4r…4r+3: what one broadcast dword of activations is multiplied with. A block is 32 k, that is groups
+// 0…7:
 //
-//	nibbles of a block: 4 vectors; vector v holds group 2v in the low halves of its bytes and
-//	                    group 2v+1 in the high halves
-//	fifth and sixth bits (q6_K): 2 vectors behind them; vector v holds group 4v+f in bits 2f, 2f+1
+//	halves       4 vectors, 256 bytes; vector v holds group 2v in the low halves of its bytes and
+//	             group 2v+1 in the high halves
+//	fifth bits   behind the halves, 1 vector; group g in bit g
+//	upper pairs  (q6_K) behind the halves, 2 vectors; vector v holds group 4v+f in bits 2f, 2f+1
+//	bytes        (q8_0) 8 vectors, one a group
 //
-// A panel of q4_K is for each 256 k, 2304 bytes:
+// A panel of q4_K or q5_K is for each 256 k, 2304 or 2816 bytes:
 //
 //	0    d     16 f16
 //	32   dmin  16 f16
 //	64   three vectors W0, W1, W2 of a dword a row: 6-bit fields f = 0…14 in W(f/5), bits
 //	     6(f%5)…; field 15 in bits 30, 31 of the three, lowest two bits in W0.
 //	     Field 2b is the scale of block b, field 2b+1 its minimum.
-//	256  nibbles of blocks 0…7, 256 bytes each
+//	256  blocks 0…7: halves (and fifth bits)
 //
 // A panel of q6_K is the d of all its 256s first (K/256 times 16 f16), then for each 256 k, 3328 bytes:
 //
 //	0    for each block, for each row: int8 c0, c1, the scales of its two halves of 16
-//	256  for each block 384 bytes: nibbles, then fifth and sixth bits
+//	256  blocks 0…7: halves and upper pairs
+//
+// A panel of q8_0, q4_0, q4_1, q5_0 or q5_1 is the scales of all blocks first (K/32 times 16 f16 d,
+// for q4_1 and q5_1 16 f16 m behind each 16 d), then the blocks: bytes, or halves (and fifth bits).
 //
 // # Activations
 //
@@ -53,13 +59,20 @@ type Format struct {
 	pack func(dst, src []byte, n, k int)
 	// unpack writes row r of the panel src in file layout.
 	unpack func(dst, src []byte, r, k int)
-	// wide is the product of a row in file layout and a row of wide activations.
+	// wide is the product of a row in file layout and a row of wide activations; nil for formats
+	// in blocks of 32.
 	wide func(w, x []byte, k int) float32
 }
 
 // Formats are in the order of quant.Kinds.
 var Formats = []Format{
-	{kind("q4_K"), packQ4K, unpackQ4K, dotWideQ4K},
+	{kind("q8_0"), q80.pack, q80.unpack, nil},
+	{kind("q4_0"), q40.pack, q40.unpack, nil},
+	{kind("q4_1"), q41.pack, q41.unpack, nil},
+	{kind("q5_0"), q50.pack, q50.unpack, nil},
+	{kind("q5_1"), q51.pack, q51.unpack, nil},
+	{kind("q4_K"), q4K.pack, q4K.unpack, q4K.wide},
+	{kind("q5_K"), q5K.pack, q5K.unpack, q5K.wide},
 	{kind("q6_K"), packQ6K, unpackQ6K, dotWideQ6K},
 }
 

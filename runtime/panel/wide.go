@@ -17,8 +17,8 @@ import (
 //	276  halves  16 int16, the sums of 16 q
 //
 // Order of accumulation, with i = Σ w·q of a sub-block and c, m its scale and minimum: for each 256
-// in ascending order acc += d·t, from +0, with t = d4·Σ c·i - dmin4·Σ m·sum (q4_K; its f16 d4 and
-// dmin4) or t = d6·Σ c·i (q6_K). Sums are exact in int32; each is rounded to float32, and so are
+// in ascending order acc += d·t, from +0, with t = d4·Σ c·i - dmin4·Σ m·sum (q4_K and q5_K; their f16
+// d4 and dmin4) or t = d6·Σ c·i (q6_K). Sums are exact in int32; each is rounded to float32, and so are
 // every product and sum after it, none fused.
 const (
 	WideBlock = 256
@@ -91,17 +91,21 @@ func (f *Format) DotWide(dst []float32, panel, x []byte, offset []int64, k int) 
 	}
 }
 
-// dotWideQ4K is the product of a row in file layout and a wide row.
-func dotWideQ4K(w, x []byte, k int) float32 {
+// wide is the product of a row in file layout and a wide row.
+func (a *affine) wide(w, x []byte, k int) float32 {
 	var acc float32
 	for b := range k / WideBlock {
-		in, rec := w[b*fileQ4K:][:fileQ4K], x[b*WideBytes:][:WideBytes]
+		in, rec := w[b*a.file:][:a.file], x[b*WideBytes:][:WideBytes]
 		f := readFields((*[12]byte)(in[4:]))
 		var isum, msum int32
 		for s := range 8 {
 			var i int32
-			for j, v := range in[16+32*(s/2):][:32] {
-				i += int32(v>>(s%2*4)&15) * int32(int8(rec[32*s+j]))
+			for j, v := range in[a.qs+32*(s/2):][:32] {
+				q := int32(v >> (s % 2 * 4) & 15)
+				if a.qh > 0 {
+					q |= int32(in[a.qh+j]>>s&1) << 4
+				}
+				i += q * int32(int8(rec[32*s+j]))
 			}
 			isum += int32(f[2*s]) * i
 			msum += int32(f[2*s+1]) * int32(int16(le.Uint16(rec[wideSums+2*s:])))

@@ -6,11 +6,12 @@
 //
 //	func q4K(panel, x *byte, offset *int64, dst *float32, n, blocks int)
 //
-// panel is where the panel starts, row t of the activations starts offset[t] bytes behind x, dst[16t+r]
-// is overwritten with the product of row r and row t, n > 0, blocks > 0 is K/256. Weights of a block
-// of 32 k are decoded into registers once and the tokens pass by them one after the other, so there
-// is no tile of tokens to fill: n is whatever an expert got. Results are those of quant.DotA8 bit for
-// bit whatever the target and n.
+// panel is where the panel starts, row t of the activations starts offset[t] bytes behind x, n > 0,
+// blocks > 0 is K/256, or K/32 for formats in blocks of 32 (Kernel.Block). dst[16t+r] is overwritten
+// with the product of row r and row t; kernels for wide activations use another 16n floats behind as
+// scratch. Weights of a block of 32 k are decoded into registers once and the tokens pass by them one
+// after the other, so there is no tile of tokens to fill: n is whatever an expert got. Results are
+// those of quant.DotA8 (wide: of panel.Format.DotWide) bit for bit whatever the target and n.
 package asm
 
 import (
@@ -39,15 +40,23 @@ type Kernel struct {
 	Name   string // of the assembly function
 	Format string // of package panel
 	Wide   bool   // activations are wide rows
+	Block  int    // elements that the argument blocks counts
 	emit   func(p *prog)
 }
 
 // Kernels are all kernels.
 var Kernels = []Kernel{
-	{"q4K", "q4_K", false, emitQ4K},
-	{"q6K", "q6_K", false, emitQ6K},
-	{"q4KWide", "q4_K", true, emitQ4KWide},
-	{"q6KWide", "q6_K", true, emitQ6KWide},
+	{"q80", "q8_0", false, 32, legacy{bytes: true, offset: "f128"}.emit},
+	{"q40", "q4_0", false, 32, legacy{offset: "f8"}.emit},
+	{"q41", "q4_1", false, 32, legacy{min: true}.emit},
+	{"q50", "q5_0", false, 32, legacy{fifth: true, offset: "f16"}.emit},
+	{"q51", "q5_1", false, 32, legacy{fifth: true, min: true}.emit},
+	{"q4K", "q4_K", false, 256, func(p *prog) { emitAffine(p, false) }},
+	{"q5K", "q5_K", false, 256, func(p *prog) { emitAffine(p, true) }},
+	{"q6K", "q6_K", false, 256, emitQ6K},
+	{"q4KWide", "q4_K", true, 256, func(p *prog) { emitAffineWide(p, false) }},
+	{"q5KWide", "q5_K", true, 256, func(p *prog) { emitAffineWide(p, true) }},
+	{"q6KWide", "q6_K", true, 256, emitQ6KWide},
 }
 
 // Args are a kernel's parameters, as its Go declaration has them.
@@ -86,9 +95,13 @@ var constants = []struct {
 }{
 	{"nib", 0x0f0f0f0f0f0f0f0f},
 	{"six", 0x0000003f0000003f},
-	{"two", 0x0000000300000003},
 	{"top", 0x3030303030303030},
 	{"one", 0x0001000100010001},
+	{"bit4", 0x1010101010101010},
+	{"sign", 0x8080808080808080},
+	{"f8", 0x4100000041000000},
+	{"f16", 0x4180000041800000},
+	{"f128", 0x4300000043000000},
 }
 
 // A prog is the text of the kernels so far, and names for what they share.

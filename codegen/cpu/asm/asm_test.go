@@ -49,7 +49,7 @@ func compare(t *testing.T, m *machine, k Kernel) {
 			form.Pack(w, rows, width)
 			x, offset := cases.Activations(r, width, n, c, k.Wide)
 			dst, want := make([]byte, 64*n*(1+wide)), make([]float32, 16*n)
-			if err := m.call(w, x, offset, dst, n, width/256); err != nil {
+			if err := m.call(w, x, offset, dst, n, width/k.Block); err != nil {
 				t.Fatalf("k=%d n=%d case %d: %v", width, n, c, err)
 			}
 			dot(want, w, x, offset, width)

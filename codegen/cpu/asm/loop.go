@@ -6,12 +6,14 @@ import "strings"
 // hardware does not.
 const prefetchAhead = 3072
 
-// A unit says how 256 k of a panel are walked.
+// A unit says how some k of a panel are walked: 256, or 32 in formats that have nothing in common for
+// more.
 type unit struct {
-	bytes int // of the 256 k
-	head  int // bytes a 256 that lie at the panel's start
-	x     int // bytes of a token's 256 activations
-	// begin loads what holds for the 256 k of the rows of a register.
+	blocks int // of 32 k
+	bytes  int // of the panel
+	head   int // bytes that lie at the panel's start
+	x      int // bytes of a token's activations
+	// begin loads what holds for the unit and the rows of a register.
 	begin func()
 	// block decodes the weights of block b into registers.
 	block func(b int)
@@ -21,12 +23,12 @@ type unit struct {
 	// Without it (wide activations) the integers of the blocks are added up.
 	scale func(b int, tok string, acc vec)
 	// whole loads what total needs, and total makes of a token's integer in acc the float32 that is
-	// added to its sums: once in 256 k, registers of block and dot are free.
+	// added to its sums: once a unit, registers of block and dot are free.
 	whole func()
 	total func(tok string, acc vec)
 }
 
-// walk writes a kernel: for each 256 k, for each register of rows, for each block of 32, decode
+// walk writes a kernel: for each unit, for each register of rows, for each block of 32, decode
 // it, then for each token add its product to the token's sums in memory.
 func (p *prog) walk(u unit) {
 	p.op("MOVQ", "panel+0(FP)", rPanel)
@@ -51,9 +53,9 @@ func (p *prog) walk(u unit) {
 		p.mark(half)
 	}
 	u.begin()
-	for b := range 8 {
+	for b := range u.blocks {
 		p.comment("block %d", b)
-		for i := b * u.bytes / 8 / 64; i < (b+1)*u.bytes/8/64; i++ {
+		for i := b * u.bytes / u.blocks / 64; i < (b+1)*u.bytes/u.blocks/64; i++ {
 			p.op("PREFETCHT0", mem(prefetchAhead+64*i, rPanel))
 		}
 		u.block(b)
@@ -62,8 +64,9 @@ func (p *prog) walk(u unit) {
 	if u.total != nil {
 		p.totals(u)
 	}
-	back := 0
+	moved := 0
 	if halves > 1 {
+		moved = 64
 		p.op("ADDQ", p.Bytes, rPanel)
 		p.op("ADDQ", p.Bytes, rDst)
 		p.op("ADDQ", p.Bytes/2, rNarrow)
@@ -72,12 +75,11 @@ func (p *prog) walk(u unit) {
 		}
 		p.op("DECQ", rHalf)
 		p.op("JNZ", half)
-		back = 64
-		p.op("SUBQ", back, rDst)
+		p.op("SUBQ", moved, rDst)
 	}
-	p.op("ADDQ", u.bytes-back, rPanel)
-	if u.head > 0 && halves == 1 {
-		p.op("ADDQ", u.head, rHead)
+	p.op("ADDQ", u.bytes-moved, rPanel)
+	if u.head > moved/2 {
+		p.op("ADDQ", u.head-moved/2, rHead)
 	}
 	p.op("ADDQ", u.x, rX)
 	p.op("DECQ", rBlocks)

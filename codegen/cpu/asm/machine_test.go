@@ -23,7 +23,6 @@ type machine struct {
 	regs  map[string]int64
 	v     [32][64]byte
 	zero  bool
-	less  bool
 	areas []area
 	frame [64]byte
 	steps int
@@ -309,6 +308,29 @@ var lanes = map[string]func(x, y, d uint32) uint32{
 	"VPADDD": func(x, y, _ uint32) uint32 { return x + y },
 	"VPSUBD": func(x, y, _ uint32) uint32 { return x - y },
 	"VPADDW": func(x, y, _ uint32) uint32 { return (x>>16+y>>16)<<16 | (x+y)&0xffff },
+	"VPABSB": func(_, y, _ uint32) (out uint32) {
+		for i := 0; i < 32; i += 8 {
+			v := int8(y >> i)
+			out |= uint32(uint8(max(v, -v))) << i
+			if v == -128 {
+				out |= 128 << i
+			}
+		}
+		return out
+	},
+	"VPSIGNB": func(x, y, _ uint32) (out uint32) { // x with the signs of y
+		for i := 0; i < 32; i += 8 {
+			v := int8(x >> i)
+			switch s := int8(y >> i); {
+			case s < 0:
+				v = -v
+			case s == 0:
+				v = 0
+			}
+			out |= uint32(uint8(v)) << i
+		}
+		return out
+	},
 	"VPMULLD": func(x, y, _ uint32) uint32 {
 		return uint32(int32(x) * int32(y))
 	},

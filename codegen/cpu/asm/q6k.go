@@ -11,9 +11,10 @@ func emitQ6K(p *prog) {
 		d            = "0(SP)"
 	)
 	p.walk(unit{
-		bytes: 3328,
-		head:  32,
-		x:     8 * recordBytes,
+		blocks: 8,
+		bytes:  3328,
+		head:   32,
+		x:      8 * recordBytes,
 		begin: func() {
 			p.op("VCVTPH2PS", mem(0, rHead), tmp)
 			p.store(tmp, d)
@@ -51,10 +52,11 @@ func emitQ6KWide(p *prog) {
 		d         = vec(8)
 	)
 	p.walk(unit{
-		bytes: 3328,
-		head:  32,
-		x:     wideBytes,
-		begin: func() {},
+		blocks: 8,
+		bytes:  3328,
+		head:   32,
+		x:      wideBytes,
+		begin:  func() {},
 		block: func(b int) {
 			p.sixths(256+384*b, part, tmp)
 			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)

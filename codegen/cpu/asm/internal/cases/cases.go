@@ -51,7 +51,13 @@ func Weights(r *rand.Rand, kind *quant.Kind, k, c int) []byte {
 
 // places are the bytes of a block where it has f16 scales and minima.
 var places = map[string][]int{
+	"q8_0": {0},
+	"q4_0": {0},
+	"q4_1": {0, 2},
+	"q5_0": {0},
+	"q5_1": {0, 2},
 	"q4_K": {0, 2},
+	"q5_K": {0, 2},
 	"q6_K": {208},
 }
 

@@ -1,8 +1,8 @@
 // Kernels checks emitted kernels against package panel and measures them. It is built with
 // kernels_amd64.s and its declarations beside it, which the tests of package asm emit.
 //
-//	kernels check            compare results bit by bit
-//	kernels bench [threads]  G multiply-adds/s
+//	kernels check                   compare results bit by bit
+//	kernels bench [threads [name]]  G multiply-adds/s
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,34 +26,45 @@ var kernels = []struct {
 	name   string
 	format string
 	wide   bool
+	block  int
 	f      kernel
 }{
-	{"q4K", "q4_K", false, q4K},
-	{"q6K", "q6_K", false, q6K},
-	{"q4KWide", "q4_K", true, q4KWide},
-	{"q6KWide", "q6_K", true, q6KWide},
+	{"q80", "q8_0", false, 32, q80},
+	{"q40", "q4_0", false, 32, q40},
+	{"q41", "q4_1", false, 32, q41},
+	{"q50", "q5_0", false, 32, q50},
+	{"q51", "q5_1", false, 32, q51},
+	{"q4K", "q4_K", false, 256, q4K},
+	{"q5K", "q5_K", false, 256, q5K},
+	{"q6K", "q6_K", false, 256, q6K},
+	{"q4KWide", "q4_K", true, 256, q4KWide},
+	{"q5KWide", "q5_K", true, 256, q5KWide},
+	{"q6KWide", "q6_K", true, 256, q6KWide},
 }
 
 func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "check":
 		for _, k := range kernels {
-			check(k.name, k.format, k.wide, k.f)
+			check(k.name, k.format, k.wide, k.block, k.f)
 		}
 		fmt.Println("ok")
 	case len(os.Args) > 1 && os.Args[1] == "bench":
-		threads := 1
+		threads, only := 1, ""
 		if len(os.Args) > 2 {
 			threads, _ = strconv.Atoi(os.Args[2])
 		}
-		bench(max(1, threads))
+		if len(os.Args) > 3 {
+			only = os.Args[3]
+		}
+		bench(max(1, threads), only)
 	default:
 		fmt.Fprintln(os.Stderr, "usage: kernels check|bench")
 		os.Exit(2)
 	}
 }
 
-func check(name, format string, wide bool, f kernel) {
+func check(name, format string, wide bool, block int, f kernel) {
 	form, _ := panel.ByName(format)
 	dot, size := form.Dot, 16
 	if wide {
@@ -71,7 +83,7 @@ func check(name, format string, wide bool, f kernel) {
 				for i := range got {
 					got[i] = 12345
 				}
-				f(&w[0], &x[0], &offset[0], &got[0], n, k/256)
+				f(&w[0], &x[0], &offset[0], &got[0], n, k/block)
 				dot(want, w, x, offset, k)
 				for i, v := range want {
 					if g := got[i]; math.Float32bits(g) != math.Float32bits(v) && (g == g || v == v) {
@@ -92,18 +104,20 @@ func check(name, format string, wide bool, f kernel) {
 	fmt.Printf("%s: %d cases\n", name, count)
 }
 
-// bench runs every kernel on one and two cores, weights in cache and from memory, by turns. Each
+// A job is a kernel at one shape: every thread walks panels and activations of its own.
+type job struct {
+	f            kernel
+	label        string
+	k, n, blocks int
+	panels, size int // of a thread; bytes of one
+	w, x         [][]byte
+	offset       []int64
+	best         float64 // seconds a panel
+}
+
+// bench runs the kernels whose names contain only, weights in cache and from memory, by turns. Each
 // figure is that of the best of many short runs: what the machine does when others leave it alone.
-func bench(threads int) {
-	type job struct {
-		f            kernel
-		label        string
-		k, n, panels int // panels walked by a core
-		bytes        int
-		w, x         [][]byte
-		offset       []int64
-		best         float64
-	}
+func bench(threads int, only string) {
 	const runs = 150
 	for _, mib := range []int{0, 96} {
 		for _, k := range []int{2048, 512} {
@@ -113,17 +127,20 @@ func bench(threads int) {
 				}
 				var jobs []*job
 				for _, kn := range kernels {
+					if !strings.Contains(kn.name, only) {
+						continue
+					}
 					form, _ := panel.ByName(kn.format)
-					j := &job{f: kn.f, k: k, n: n, bytes: form.Bytes(k), best: math.Inf(1)}
-					j.panels = max(1, mib<<20/j.bytes)
+					j := &job{f: kn.f, k: k, n: n, blocks: k / kn.block, size: form.Bytes(k), best: math.Inf(1)}
+					j.panels = max(1, mib<<20/j.size)
 					j.label = fmt.Sprintf("%s K=%d tokens=%d %s", kn.name, k, n, []string{"cache", "memory"}[min(1, mib)])
 					r := rand.New(rand.NewPCG(3, 4))
-					one := make([]byte, j.bytes)
+					one := make([]byte, j.size)
 					form.Pack(one, cases.Weights(r, form.Kind, k, 0), k)
 					for range threads {
-						w := make([]byte, j.bytes*j.panels+8192)
+						w := make([]byte, j.size*j.panels)
 						for i := range j.panels {
-							copy(w[i*j.bytes:], one)
+							copy(w[i*j.size:], one)
 						}
 						x, o := cases.Activations(r, k, n, 0, kn.wide)
 						slices.Sort(o)
@@ -133,35 +150,33 @@ func bench(threads int) {
 				}
 				for run := range runs {
 					for _, j := range jobs {
-						s := timed(threads, j.f, j.w, j.x, j.offset, j.k, run*97*j.panels/runs, j.panels, j.bytes)
-						j.best = min(j.best, s)
+						j.best = min(j.best, j.run(threads, run*97*j.panels/runs))
 					}
 				}
 				for _, j := range jobs {
-					s := j.best
-					fmt.Printf("%-32s %d cores %6.1f G/s %6.1f GB/s\n", j.label, threads, float64(threads*j.k*16*j.n)/s/1e9, float64(threads*j.bytes)/s/1e9)
+					fmt.Printf("%-32s %d cores %6.1f G/s %6.1f GB/s\n", j.label, threads,
+						float64(threads*j.k*16*j.n)/j.best/1e9, float64(threads*j.size)/j.best/1e9)
 				}
 			}
 		}
 	}
 }
 
-// timed gives the seconds a panel takes when threads walk some panels together.
-func timed(threads int, f kernel, w, x [][]byte, offset []int64, k, first, panels, size int) float64 {
-	n := len(offset)
-	reps := max(2, int(3e7/float64(k*16*n))) // a third of a millisecond
-	if panels > 1 {
+// run gives the seconds a panel takes when threads walk some together, from panel first on.
+func (j *job) run(threads, first int) float64 {
+	reps := max(2, int(3e7/float64(j.k*16*j.n))) // a third of a millisecond
+	if j.panels > 1 {
 		reps = max(reps, 100)
 	}
 	var start, done sync.WaitGroup
 	start.Add(1)
 	for i := range threads {
-		dst := make([]float32, 32*n)
+		dst := make([]float32, 32*j.n)
 		done.Go(func() {
 			start.Wait()
 			for p := range reps {
-				at := (first + p) % panels * size
-				f(&w[i][at], &x[i][0], &offset[0], &dst[0], n, k/256)
+				at := (first + p) % j.panels * j.size
+				j.f(&j.w[i][at], &j.x[i][0], &j.offset[0], &dst[0], j.n, j.blocks)
 			}
 		})
 	}

@@ -1,18 +1,21 @@
 package asm
 
-// emitQ4K writes the kernel of q4_K. For each block and token, as quant.DotA8Q4K:
+// emitAffine writes the kernel of q4_K, or with fifth bits of q5_K. For each block and token, as
+// quant.DotA8Q4K:
 //
 //	acc += d·(s·i - m·sum)    s = d4·c, m = dmin4·c', both exact
-func emitQ4K(p *prog) {
+func emitAffine(p *prog, fifth bool) {
 	const (
 		s, m           = vec(8), vec(9)
 		part, tmp, one = vec(10), vec(11), vec(12)
 		wait           = vec(13)
 	)
+	size, most := levels(fifth)
 	p.walk(unit{
-		bytes: 2304,
-		x:     8 * recordBytes,
-		begin: func() { p.load(constant("one"), one) },
+		blocks: 8,
+		bytes:  headAffine + 8*size,
+		x:      8 * recordBytes,
+		begin:  func() { p.load(constant("one"), one) },
 		block: func(b int) {
 			p.field(2*b, s, tmp)
 			p.op("VCVTDQ2PS", s, s)
@@ -22,10 +25,10 @@ func emitQ4K(p *prog) {
 			p.op("VMULPS", tmp, s, s)
 			p.op("VCVTPH2PS", mem(32, rNarrow), tmp)
 			p.op("VMULPS", tmp, m, m)
-			p.nibbles(256 + 256*b)
+			p.fives(headAffine+size*b, fifth, part, tmp)
 		},
 		dot: func(b int, tok string, acc vec) {
-			p.dot(product{w: groups, at: recordBytes * b, most: 15, scale: one, unit: true}, tok, acc, part, tmp)
+			p.dot(product{w: groups, at: recordBytes * b, most: most, scale: one, unit: true}, tok, acc, part, tmp)
 		},
 		scale: func(b int, tok string, acc vec) {
 			at := recordBytes * b
@@ -38,30 +41,32 @@ func emitQ4K(p *prog) {
 	})
 }
 
-// emitQ4KWide writes the kernel of q4_K for wide activations. For each 256 k:
+// emitAffineWide writes those for wide activations. For each 256 k:
 //
 //	acc += d·(d4·Σ c·i - dmin4·Σ m·sum)
-func emitQ4KWide(p *prog) {
+func emitAffineWide(p *prog, fifth bool) {
 	const (
 		c             = vec(8)
 		part, tmp     = vec(10), vec(11)
 		d, dmin, msum = vec(8), vec(9), vec(10)
 	)
 	minima := groups[:4]
+	size, most := levels(fifth)
 	p.walk(unit{
-		bytes: 2304,
-		x:     wideBytes,
-		begin: func() {},
+		blocks: 8,
+		bytes:  headAffine + 8*size,
+		x:      wideBytes,
+		begin:  func() {},
 		block: func(b int) {
 			p.field(2*b, c, tmp)
 			if !p.VNNI {
 				p.op("VPSLLD", 16, c, tmp)
 				p.op(p.logic("VPOR"), tmp, c, c)
 			}
-			p.nibbles(256 + 256*b)
+			p.fives(headAffine+size*b, fifth, part, tmp)
 		},
 		dot: func(b int, tok string, acc vec) {
-			p.dot(product{w: groups, at: 32 * b, most: 15, scale: c}, tok, acc, part, tmp)
+			p.dot(product{w: groups, at: 32 * b, most: most, scale: c}, tok, acc, part, tmp)
 		},
 		whole: func() {
 			for i, v := range minima {
@@ -83,6 +88,17 @@ func emitQ4KWide(p *prog) {
 			p.times(act(tok, wideD), acc, tmp, acc)
 		},
 	})
+}
+
+// headAffine is where the blocks of 256 k start.
+const headAffine = 256
+
+// levels gives the bytes of a block of halves, maybe with fifth bits, and the largest level.
+func levels(fifth bool) (size, most int) {
+	if fifth {
+		return 320, 31
+	}
+	return 256, 15
 }
 
 // field decodes 6-bit field f of the header.
@@ -114,5 +130,27 @@ func (p *prog) nibbles(disp int) {
 		p.op("VPSRLW", 4, lo, hi)
 		p.op(p.logic("VPAND"), constant("nib"), lo, lo)
 		p.op(p.logic("VPAND"), constant("nib"), hi, hi)
+	}
+}
+
+// fives decodes the groups of a block of halves, maybe with fifth bits.
+func (p *prog) fives(disp int, fifth bool, part, tmp vec) {
+	p.nibbles(disp)
+	if !fifth {
+		return
+	}
+	p.load(mem(disp+256, rPanel), tmp)
+	for g, w := range groups { // bit g to bit 4
+		from := part
+		switch {
+		case g < 4:
+			p.op("VPSLLW", 4-g, tmp, part)
+		case g > 4:
+			p.op("VPSRLW", g-4, tmp, part)
+		default:
+			from = tmp
+		}
+		p.op(p.logic("VPAND"), constant("bit4"), from, part)
+		p.op(p.logic("VPOR"), part, w, w)
 	}
 }
