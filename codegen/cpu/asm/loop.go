@@ -4,7 +4,7 @@ import "strings"
 
 // prefetchAhead is how far ahead of the block in use weights are fetched: across pages, which the
 // hardware does not.
-const prefetchAhead = 3072
+const prefetchAhead = 2048
 
 // A unit says how some k of a panel are walked: 256, or 32 in formats that have nothing in common for
 // more.
@@ -29,7 +29,8 @@ type unit struct {
 }
 
 // walk writes a kernel: for each unit, for each register of rows, for each block of 32, decode
-// it, then for each token add its product to the token's sums in memory.
+// it, then for each token add its product to the token's sums in memory. One token alone has code
+// of its own, with its sums in a register.
 func (p *prog) walk(u unit) {
 	p.op("MOVQ", "panel+0(FP)", rPanel)
 	p.op("MOVQ", "x+8(FP)", rX)
@@ -44,6 +45,18 @@ func (p *prog) walk(u unit) {
 		p.op("ADDQ", rT, rPanel)
 	}
 	p.clearSums()
+	one := p.label()
+	p.op("CMPQ", rN, 1)
+	p.op("JEQ", one)
+	p.units(u, func(b int) { p.tokens(b, u) }, func() { p.totals(u) })
+	p.mark(one)
+	p.op("MOVQ", "("+rOffset+")", rTok)
+	p.units(u, func(b int) { p.token(b, u) }, func() { p.total(u) })
+}
+
+// units writes the loop over units; block does what follows the decoding of a block, total what
+// follows the last one of a unit.
+func (p *prog) units(u unit, block func(b int), total func()) {
 	next, half := p.label(), p.label()
 	halves := 64 / p.Bytes
 	p.mark(next)
@@ -55,15 +68,11 @@ func (p *prog) walk(u unit) {
 	u.begin()
 	for b := range u.blocks {
 		p.comment("block %d", b)
-		for i := b * u.bytes / u.blocks / 64; i < (b+1)*u.bytes/u.blocks/64; i++ {
-			p.op("PREFETCHT0", mem(prefetchAhead+64*i, rPanel))
-		}
+		p.prefetch(b*u.bytes/u.blocks, (b+1)*u.bytes/u.blocks)
 		u.block(b)
-		p.tokens(b, u)
+		block(b)
 	}
-	if u.total != nil {
-		p.totals(u)
-	}
+	total()
 	moved := 0
 	if halves > 1 {
 		moved = 64
@@ -86,6 +95,47 @@ func (p *prog) walk(u unit) {
 	p.op("JNZ", next)
 	p.op("VZEROUPPER")
 	p.op("RET")
+}
+
+// token adds block b of the only token to its sums in acc1.
+func (p *prog) token(b int, u unit) {
+	if b == 0 && u.scale == nil {
+		u.dot(b, rTok, acc1)
+		return
+	}
+	if b == 0 {
+		p.op("VMOVUPS", mem(0, rDst), acc1)
+	}
+	u.dot(b, rTok, acc0)
+	if u.scale == nil {
+		p.op("VPADDD", acc0, acc1, acc1)
+		return
+	}
+	u.scale(b, rTok, acc0)
+	p.op("VADDPS", acc0, acc1, acc1)
+}
+
+// total ends a unit of the only token.
+func (p *prog) total(u unit) {
+	if u.total != nil {
+		p.comment("total")
+		u.whole()
+		u.total(rTok, acc1)
+		p.op("VADDPS", mem(0, rDst), acc1, acc1)
+	}
+	p.store(acc1, mem(0, rDst))
+}
+
+// prefetch fetches the lines from byte lo to hi of what comes prefetchAhead later. Where the rows take
+// two registers, the second turn finds rPanel half a line further: it takes the odd lines.
+func (p *prog) prefetch(lo, hi int) {
+	step, first := 64, 0
+	if p.Bytes == 32 {
+		step, first = 128, 32
+	}
+	for at := (lo + step - 1) / step * step; at < hi; at += step {
+		p.op("PREFETCHT0", mem(prefetchAhead+at+first, rPanel))
+	}
 }
 
 func (p *prog) clearSums() {
@@ -156,6 +206,9 @@ func (p *prog) integers(reg string) {
 
 // totals writes the loop over tokens at the end of 256 k of wide activations.
 func (p *prog) totals(u unit) {
+	if u.total == nil {
+		return
+	}
 	p.comment("totals")
 	u.whole()
 	l := p.label()

@@ -95,8 +95,10 @@ func (m *machine) call(panel, x []byte, offset []int64, dst []byte, n, blocks in
 			jump = true
 		case "JNZ":
 			jump = !m.zero
-		case "JZ":
+		case "JZ", "JEQ":
 			jump = m.zero
+		case "CMPQ":
+			m.zero = m.integer(a[0]) == m.integer(a[1])
 		case "MOVQ":
 			if v, ok := args[a[0]]; ok {
 				m.regs[a[1]] = v
