@@ -20,7 +20,7 @@ import (
 // TestMachine runs the text of every kernel for every target against the scalar products.
 func TestMachine(t *testing.T) {
 	for _, target := range Targets {
-		text, _ := Emit(target, "main")
+		text, _ := Emit(target, "main", Kernels)
 		for _, k := range Kernels {
 			t.Run(target.Name+"/"+k.Name, func(t *testing.T) {
 				t.Parallel()
@@ -84,7 +84,7 @@ func TestKernels(t *testing.T) {
 // build makes testdata/kernels with the kernels of target beside it.
 func build(t testing.TB, target Target) string {
 	dir := t.TempDir()
-	text, stubs := Emit(target, "main")
+	text, stubs := Emit(target, "main", Kernels)
 	main, err := filepath.Abs("testdata/kernels")
 	if err != nil {
 		t.Fatal(err)
@@ -129,8 +129,8 @@ func runs(t *testing.T, target Target) bool {
 
 func TestStubsAreGo(t *testing.T) {
 	for _, target := range Targets {
-		text, stubs := Emit(target, "x")
-		again, _ := Emit(target, "x")
+		text, stubs := Emit(target, "x", Kernels)
+		again, _ := Emit(target, "x", Kernels)
 		if !bytes.Equal(text, again) {
 			t.Errorf("%s: two texts differ", target.Name)
 		}

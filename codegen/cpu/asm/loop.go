@@ -43,6 +43,7 @@ func (p *prog) walk(u unit) {
 		p.op("MOVQ", rBlocks, rT)
 		p.op("IMULQ", u.head, rT)
 		p.op("ADDQ", rT, rPanel)
+		p.prefetchSkipped()
 	}
 	p.clearSums()
 	one := p.label()
@@ -136,6 +137,18 @@ func (p *prog) prefetch(lo, hi int) {
 	for at := (lo + step - 1) / step * step; at < hi; at += step {
 		p.op("PREFETCHT0", mem(prefetchAhead+at+first, rPanel))
 	}
+}
+
+// prefetchSkipped fetches what the walk over the last panel did not reach, since this one starts
+// behind the d.
+func (p *prog) prefetchSkipped() {
+	l := p.label()
+	p.op("MOVQ", rHead, rAcc)
+	p.mark(l)
+	p.op("PREFETCHT0", mem(prefetchAhead, rAcc))
+	p.op("ADDQ", 64, rAcc)
+	p.op("CMPQ", rAcc, rPanel)
+	p.op("JLT", l)
 }
 
 func (p *prog) clearSums() {

@@ -23,6 +23,7 @@ type machine struct {
 	regs  map[string]int64
 	v     [32][64]byte
 	zero  bool
+	less  bool
 	areas []area
 	frame [64]byte
 	steps int
@@ -99,6 +100,9 @@ func (m *machine) call(panel, x []byte, offset []int64, dst []byte, n, blocks in
 			jump = m.zero
 		case "CMPQ":
 			m.zero = m.integer(a[0]) == m.integer(a[1])
+			m.less = m.integer(a[0]) < m.integer(a[1])
+		case "JLT":
+			jump = m.less
 		case "MOVQ":
 			if v, ok := args[a[0]]; ok {
 				m.regs[a[1]] = v
