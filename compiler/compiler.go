@@ -164,6 +164,7 @@ func (j *job) plan(context.Context) error {
 	if err := j.run(func(p *passes.Pass) bool { return p.Name == "plan-memory" }); err != nil {
 		return err
 	}
+	cpu.AssignLayouts(j.m, j.o.TargetCPU)
 	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })
 }
 
@@ -192,7 +193,7 @@ func (j *job) run(choose func(*passes.Pass) bool) error {
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
 	start := time.Now()
-	out, err := cpu.Emit(j.m, "main")
+	out, err := cpu.Emit(j.m, "main", j.o.TargetCPU)
 	if err != nil {
 		return fault.Wrap(fault.Model, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strings"
 
+	"qnc/codegen/cpu"
 	"qnc/codegen/host"
 	"qnc/ir"
 	"qnc/runtime/fault"
@@ -222,7 +223,7 @@ func (j *job) sections() ([]pack.Section, error) {
 		if !ok {
 			return nil, fmt.Errorf("BUG: weight %s comes from no tensor", v)
 		}
-		out = append(out, pack.Section{Name: v.Name, Kind: pack.Weight, Size: int64(v.Type.Bytes(nil)), Write: func(w io.Writer) error {
+		out = append(out, pack.Section{Name: v.Name, Kind: pack.Weight, Size: int64(cpu.WeightBytes(v)), Write: func(w io.Writer) error {
 			return writeWeight(w, v, t)
 		}})
 	}
@@ -237,8 +238,12 @@ func source(v *ir.Value) string {
 	return v.Name
 }
 
-// writeWeight writes the rows of a weight, vectors widened to f32.
-func writeWeight(w io.Writer, v *ir.Value, t *gguf.Tensor) error {
+// writeWeight writes the rows of a weight in its layout, vectors widened to f32.
+func writeWeight(out io.Writer, v *ir.Value, t *gguf.Tensor) error {
+	w, err := cpu.NewPacker(out, v)
+	if err != nil {
+		return err
+	}
 	data := t.Bytes()
 	if have, ok := ir.DTypeOfGGML(int(t.Type)); !ok || have != v.Type.DType {
 		wide, err := widen(data, have, v)

@@ -49,7 +49,7 @@ var dtypes = [numDTypes]DTypeInfo{
 	Q4_K: {"q4_K", 12, 256, 144, "8 groups of 32 nibbles, six-bit scales and minima"},
 	Q5_K: {"q5_K", 13, 256, 176, "8 groups of 32 five-bit, six-bit scales and minima"},
 	Q6_K: {"q6_K", 14, 256, 210, "16 groups of 16 six-bit, int8 scales"},
-	A8:   {"a8", NoGGML, 32, 40, "activations of this step: 32 int8, an f32 scale, the int32 sum of the 32"},
+	A8:   {"a8", NoGGML, 32, 44, "activations of this step: 32 int8, an f32 scale, their sum and its halves"},
 }
 
 func (d DType) Info() *DTypeInfo { return &dtypes[d] }

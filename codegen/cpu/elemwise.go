@@ -193,7 +193,13 @@ func emitGetRows(k *kern) {
 		kind := k.matrix("table", 0)
 		k.name = fmt.Sprintf("getRows%s_%d", kind.Ident, width)
 		n := kind.RowBytes(width)
-		copyRow = convert("Dequantize", kind).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
+		if table.Type.Layout == Panel {
+			k.name += "_" + Panel
+			k.scratch = (n + 3) / 4
+			copyRow = Qual(pkgKernel, "PanelRow").Call(raw("%s", row), Lit(kind.Name), Id("table"), raw("int(ids[t])"), raw("th.Scratch(%d)", k.scratch))
+		} else {
+			copyRow = convert("Dequantize", kind).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
+		}
 	} else {
 		k.name = fmt.Sprintf("getRows_%d", width)
 		stride, _ := k.rows("table", 0, 1, width)

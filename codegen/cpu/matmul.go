@@ -28,7 +28,7 @@ func (k *kern) operand(name string, i, m, width int) operand {
 	x := k.v.Args[i]
 	o := operand{name: name, a8: x.Type.DType == ir.A8, width: width, rowLen: width}
 	if o.a8 {
-		o.rowLen = quant.A8RowBytes(width)
+		o.rowLen = k.p.a8Bytes(width)
 	}
 	token, row := k.rows(name, i, m, width)
 	if o.a8 && (row != width && m > 1 || token != m*width) {
@@ -88,6 +88,10 @@ func emitMatMul(k *kern) {
 	size := kind.RowBytes(width)
 	from := fmt.Sprintf("w[%s:][:%d]", at("i", size), size)
 	to := raw("out[%s]", sum(at("t", rows), "i"))
+	if p, ok := k.panel(1); ok {
+		k.panelCall("PanelMatMul", p.panels, k.product(0), []Code{Id("out"), Lit(rows), Id("x"), Lit(x.token), p.value("w")})
+		return
+	}
 	if x.a8 {
 		k.cut("i", fmt.Sprint(rows), rowGrain,
 			Id("row").Op(":=").Add(raw("%s", from)),
@@ -121,6 +125,11 @@ func emitGateUp(k *kern) {
 	g, u := k.matrix("gate", 1), k.matrix("up", 2)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("gateUp%s%s%s_%dx%d", g.Ident, u.Ident, x.suffix(), rows, width)
+	if p, ok := k.panel(1); ok {
+		q, _ := k.panel(2)
+		k.panelCall("PanelGateUp", p.panels, k.product(0), []Code{Id("out"), Lit(rows), Id("x"), Lit(x.token), p.value("gate"), q.value("up")})
+		return
+	}
 	gs, us := g.RowBytes(width), u.RowBytes(width)
 	k.cut("i", fmt.Sprint(rows), rowGrain,
 		raw("g, u := gate[%s:][:%d], up[%s:][:%d]", at("i", gs), gs, at("i", us), us),
@@ -160,6 +169,10 @@ func emitMatMulID(k *kern) {
 	k.in("ids", 2)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("matmulID%s%s_%dx%d", kind.Ident, x.suffix(), rows, width)
+	if p, ok := k.panel(1); ok {
+		k.panelCall("PanelMatMulID", p.panels, k.product(used), []Code{Id("out"), Lit(rows), Id("x"), k.routing(1, used, x), p.value("w")})
+		return
+	}
 	n := kind.RowBytes(width)
 	k.eachExpert(rows, used,
 		raw("out[%s]", sum(at("t", used*rows), at("j", rows), "i")).Op("=").
@@ -182,6 +195,11 @@ func emitMoEGateUp(k *kern) {
 	k.in("ids", 3)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("moeGateUp%s%s%s_%dx%d", g.Ident, u.Ident, x.suffix(), rows, width)
+	if p, ok := k.panel(1); ok {
+		q, _ := k.panel(2)
+		k.panelCall("PanelMoEGateUp", p.panels, k.product(used), []Code{Id("out"), Lit(rows), Id("x"), k.routing(1, used, x), p.value("gate"), q.value("up")})
+		return
+	}
 	gs, us := g.RowBytes(width), u.RowBytes(width)
 	i := sum(at("t", x.token), at("j", x.row))
 	k.eachExpert(rows, used,
@@ -211,6 +229,10 @@ func emitMoEDown(k *kern) {
 	k.in("weights", 3)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("moeDown%s%s_%dx%d", kind.Ident, x.suffix(), rows, width)
+	if p, ok := k.panel(1); ok {
+		k.panelCall("PanelMoEDown", p.panels, k.product(used), []Code{Id("out"), Lit(rows), Id("x"), k.routing(1, used, x), Id("weights"), p.value("w")})
+		return
+	}
 	n := kind.RowBytes(width)
 	item := sum(at("t", used), "j")
 	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(rows), Lit(rowGrain)))

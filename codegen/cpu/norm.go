@@ -7,7 +7,6 @@ import (
 	. "github.com/dave/jennifer/jen"
 
 	"qnc/ir"
-	"qnc/runtime/quant"
 )
 
 // rowShape splits [n, …, width] into rows a token and their width.
@@ -61,8 +60,8 @@ func emitQuantize(k *kern) {
 	k.out("out", k.v, ir.A8)
 	token, row := k.rows("x", 0, rows, width)
 	k.tokens(t.Dims[0])
-	n := quant.A8RowBytes(width)
-	k.eachRow(rows, Qual(pkgKernel, "QuantizeA8").Call(
+	n := k.p.a8Bytes(width)
+	k.eachRow(rows, k.quantizeRow(
 		raw("%s", cutSlice("out", rowAt(rows, rows*n, n), n)), raw("%s", cutSlice("x", rowAt(rows, token, row), width))))
 }
 
@@ -188,17 +187,17 @@ func (k *kern) normLike(name string, add int, more func(rows, width int), norm f
 	k.name += "_a8"
 	k.tokens(x.Dims[0])
 	if joined {
-		n := quant.A8RowBytes(rows * width)
+		n := k.p.a8Bytes(rows * width)
 		row := Id("row").Op(":=").Id("th").Dot("Scratch").Call(Lit(rows * width))
 		if floats != nil {
 			row = Id("row").Op(":=").Add(raw("%s", cutSlice("f32", at("t", rows*width), rows*width)))
 		}
 		k.cut("t", "n", 1, row, each("r", rows, body...),
-			Qual(pkgKernel, "QuantizeA8").Call(raw("%s", cutSlice("a8", at("t", n), n)), Id("row")))
+			k.quantizeRow(raw("%s", cutSlice("a8", at("t", n), n)), Id("row")))
 		return
 	}
-	n := quant.A8RowBytes(width)
-	k.eachRow(rows, append(body, Qual(pkgKernel, "QuantizeA8").Call(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))...)
+	n := k.p.a8Bytes(width)
+	k.eachRow(rows, append(body, k.quantizeRow(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))...)
 }
 
 // emitTopKMoE emits the router's choice, tokens cut over the threads:

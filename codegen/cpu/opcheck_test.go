@@ -152,7 +152,7 @@ func newLab(cases []opCase) (*laboratory, error) {
 
 // build emits the module beside testdata/opcheck and compiles the two together.
 func (l *laboratory) build(dir string) (exe string, err error) {
-	p, steps, err := translate(l.m)
+	p, steps, err := translate(l.m, false)
 	if err != nil {
 		return "", err
 	}

@@ -10,6 +10,7 @@ import (
 	. "github.com/dave/jennifer/jen"
 
 	"qnc/codegen"
+	"qnc/codegen/cpu/asm"
 	"qnc/ir"
 )
 
@@ -33,6 +34,8 @@ type program struct {
 	cache     int            // bytes of all sequences
 	offset    map[string]int // of a state symbol, floats or bytes
 	caches    map[*ir.Value]bool
+	vector    bool            // quantised activations are records for vector kernels
+	asm       map[string]bool // vector kernels that are called
 }
 
 // A field is one field of the emitted model.
@@ -43,11 +46,20 @@ type field struct {
 
 func newProgram(m *ir.Module) *program {
 	p := &program{m: m, max: m.MaxSizes(), member: map[*ir.Value][]*ir.Value{}, fields: map[string]*field{},
-		names: map[string]bool{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}}
+		names: map[string]bool{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}, asm: map[string]bool{}}
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {
 			p.noteCache(v)
 		}
+	}
+	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main"} {
+		p.names[taken] = true
+	}
+	for _, f := range m.Funcs {
+		p.names[f.Name] = true
+	}
+	for _, k := range asm.Kernels {
+		p.names[k.Name] = true
 	}
 	for _, s := range m.State {
 		n := s.Type.Elems(ir.Sizes{"S": 1})
@@ -93,8 +105,8 @@ func token(s string) bool {
 	return slices.Contains(strings.Fields("break case chan const continue default defer else fallthrough for func go goto if import interface map package range return select struct switch type var in th m"), s)
 }
 
-// field returns the text of the buffer in which v lies. Values at the same
-// place with the same type share a field, named after the first of them.
+// field returns the text of the buffer in which v lies. Values of all layers
+// with the same name, place and type share a field.
 func (p *program) field(v *ir.Value) string {
 	if v.Op == ir.OpParam {
 		return "in." + map[string]string{"tok": "Tok", "pos": "Pos", "seq": "Seq", "rows": "Rows"}[v.Name]
@@ -109,10 +121,10 @@ func (p *program) field(v *ir.Value) string {
 		ctor, unit, n = "Bytes", 1, v.Type.Bytes(p.max)
 	}
 	p.arena = max(p.arena, int(v.Mem)+n*unit)
-	key := fmt.Sprintf("%s %d %d", ctor, v.Mem, n)
+	base, _ := codegen.Layer(v.Name)
+	key := fmt.Sprintf("%s %s %d %d", base, ctor, v.Mem, n)
 	f := p.fields[key]
 	if f == nil {
-		base, _ := codegen.Layer(v.Name)
 		f = &field{p.unique(codegen.GoName(base)), fmt.Sprintf("%s at %d", v.Type, v.Mem), typ, raw("mem.%s(%d, %d)", ctor, v.Mem, n)}
 		p.fields[key] = f
 		p.buffers = append(p.buffers, f)
@@ -125,7 +137,7 @@ func (p *program) weight(w *ir.Value, floats bool) string {
 	key := fmt.Sprintf("@%s %v", w.Name, floats)
 	f := p.fields[key]
 	if f == nil {
-		f = &field{p.unique(codegen.GoName(w.Name)), w.Type.String(), Index().Byte(), raw("mem.Weight(%q, %d)", w.Name, w.Type.Bytes(nil))}
+		f = &field{p.unique(codegen.GoName(w.Name)), w.Type.String(), Index().Byte(), raw("mem.Weight(%q, %d)", w.Name, WeightBytes(w))}
 		if floats {
 			f.typ, f.init = Index().Float32(), raw("mem.Vector(%q, %d)", w.Name, w.Type.Elems(nil))
 		}
@@ -204,8 +216,10 @@ type Output struct {
 }
 
 // Emit writes step.go and kernels.go of package pkg for a planned module.
-func Emit(m *ir.Module, pkg string) (*Output, error) {
-	p, steps, err := translate(m)
+// target is the name of a target CPU; the weights have the layouts of AssignLayouts for it.
+func Emit(m *ir.Module, pkg, target string) (*Output, error) {
+	unit, vector := vectorTarget(target)
+	p, steps, err := translate(m, vector)
 	if err != nil {
 		return nil, err
 	}
@@ -220,6 +234,16 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
 		}
 		out.Files = append(out.Files, codegen.File{Name: x.name, Data: data})
+	}
+	if len(p.asm) > 0 {
+		var list []asm.Kernel
+		for _, k := range asm.Kernels {
+			if p.asm[k.Name] {
+				list = append(list, k)
+			}
+		}
+		text, stubs := asm.Emit(unit, pkg, list)
+		out.Files = append(out.Files, codegen.File{Name: "kernels_amd64.s", Data: text}, codegen.File{Name: "kernels_amd64.go", Data: stubs})
 	}
 	return out, nil
 }
@@ -237,8 +261,9 @@ func render(pkg string, code []Code) ([]byte, error) {
 }
 
 // translate emits the functions of m: their steps, and in the program what those need.
-func translate(m *ir.Module) (*program, []Code, error) {
+func translate(m *ir.Module, vector bool) (*program, []Code, error) {
 	p := newProgram(m)
+	p.vector = vector
 	var steps []Code
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {

@@ -42,7 +42,7 @@ func prefill(%tok: i32[T], %pos: i32[T], %seq: i32[T], %rows: i32[R]) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		p, _, err := translate(m)
+		p, _, err := translate(m, false)
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
@@ -97,7 +97,7 @@ func prefill(%tok: i32[T], %pos: i32[T], %seq: i32[T], %rows: i32[R]) {
 		if err := CanRun(body[len(body)-1]); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: CanRun: %v, want %q", c.name, err, c.want)
 		}
-		if _, err := Emit(m, "main"); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "%x") {
+		if _, err := Emit(m, "main", "portable"); err == nil || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "%x") {
 			t.Errorf("%s: Emit: %v, want %q of %%x", c.name, err, c.want)
 		}
 		if err := CanRun(body[0]); err != nil {
