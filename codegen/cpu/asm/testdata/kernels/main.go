@@ -123,11 +123,12 @@ type job struct {
 	panels, size int // of a thread; bytes of one
 	w, x         [][]byte
 	offset       []int64
-	best         float64 // seconds a panel
+	times        []float64 // seconds a panel
 }
 
-// bench runs the kernels whose names contain only, weights in cache and from memory, by turns. Each
-// figure is that of the best of many short runs: what the machine does when others leave it alone.
+// bench runs the kernels whose names contain only, weights in cache and from memory, by turns,
+// and prints the best of many short runs (what the machine does when others leave it alone) and their
+// median.
 func bench(threads int, only string) {
 	const runs = 150
 	kernels := append(kernels, kernels[5])
@@ -144,7 +145,7 @@ func bench(threads int, only string) {
 						continue
 					}
 					form, _ := panel.ByName(kn.format)
-					j := &job{f: kn.f, k: k, n: n, blocks: k / kn.block, size: form.Bytes(k), best: math.Inf(1)}
+					j := &job{f: kn.f, k: k, n: n, blocks: k / kn.block, size: form.Bytes(k)}
 					j.panels = max(1, mib<<20/j.size)
 					j.label = fmt.Sprintf("%s K=%d tokens=%d %s", kn.name, k, n, []string{"cache", "memory"}[min(1, mib)])
 					r := rand.New(rand.NewPCG(3, 4))
@@ -163,12 +164,15 @@ func bench(threads int, only string) {
 				}
 				for run := range runs {
 					for _, j := range jobs {
-						j.best = min(j.best, j.run(threads, run*97*j.panels/runs))
+						j.times = append(j.times, j.run(threads, run*97*j.panels/runs))
 					}
 				}
 				for _, j := range jobs {
-					fmt.Printf("%-32s %d cores %6.1f G/s %6.1f GB/s\n", j.label, threads,
-						float64(threads*j.k*16*j.n)/j.best/1e9, float64(threads*j.size)/j.best/1e9)
+					slices.Sort(j.times)
+					macs, bytes := float64(threads*j.k*16*j.n)/1e9, float64(threads*j.size)/1e9
+					best, median := j.times[0], j.times[len(j.times)/2]
+					fmt.Printf("%-32s %d cores %6.1f G/s %6.1f GB/s, median %6.1f G/s %6.1f GB/s\n", j.label, threads,
+						macs/best, bytes/best, macs/median, bytes/median)
 				}
 			}
 		}
