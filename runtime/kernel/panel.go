@@ -24,7 +24,7 @@ func (w *Panels) at(matrix, i int) *byte { return &w.Data[(matrix*w.Count+i)*w.B
 
 // panelTokens is how many tokens pass by a panel before the next one: their
 // activations stay in the second cache.
-const panelTokens = 128
+const panelTokens = 48
 
 // PanelScratch is the floats that the functions below need for items rows of
 // activations (tokens, or tokens times experts) and a number of experts, 0 for none.
