@@ -218,7 +218,7 @@ type Output struct {
 // Emit writes step.go and kernels.go of package pkg for a planned module.
 // target is the name of a target CPU; the weights have the layouts of AssignLayouts for it.
 func Emit(m *ir.Module, pkg, target string) (*Output, error) {
-	unit, vector := vectorTarget(target)
+	_, vector := vectorTarget(target)
 	p, steps, err := translate(m, vector)
 	if err != nil {
 		return nil, err
@@ -235,17 +235,24 @@ func Emit(m *ir.Module, pkg, target string) (*Output, error) {
 		}
 		out.Files = append(out.Files, codegen.File{Name: x.name, Data: data})
 	}
-	if len(p.asm) > 0 {
-		var list []asm.Kernel
-		for _, k := range asm.Kernels {
-			if p.asm[k.Name] {
-				list = append(list, k)
-			}
-		}
-		text, stubs := asm.Emit(unit, pkg, list)
-		out.Files = append(out.Files, codegen.File{Name: "kernels_amd64.s", Data: text}, codegen.File{Name: "kernels_amd64.go", Data: stubs})
-	}
+	out.Files = append(out.Files, p.assembly(pkg, target)...)
 	return out, nil
+}
+
+// assembly writes the vector kernels that are called, and their declarations.
+func (p *program) assembly(pkg, target string) []codegen.File {
+	var list []asm.Kernel
+	for _, k := range asm.Kernels {
+		if p.asm[k.Name] {
+			list = append(list, k)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	unit, _ := vectorTarget(target)
+	text, stubs := asm.Emit(unit, pkg, list)
+	return []codegen.File{{Name: "kernels_amd64.s", Data: text}, {Name: "kernels_amd64.go", Data: stubs}}
 }
 
 // render lays out one file of the program.
