@@ -47,74 +47,114 @@ type model struct {
 	outputNorm            []float32 // f32[64]
 	output                []byte    // q8_0[300,64]
 
-	modelEmbedTokens     []float32 // f32[T,64] at 32768
-	attnNorm             []float32 // f32[T,64] at 49152
-	attnNormA8           []byte    // a8[T,64] at 81920
-	linearAttnQkvMixed   []float32 // f32[T,128] at 0
-	zFlat                []float32 // f32[T,64] at 65536
-	ssmBaFlat            []float32 // f32[T,8] at 81920
-	betaSigmoid          []float32 // f32[T,2,2] at 98304
-	alphaBiased          []float32 // f32[T,2,2] at 99328
-	qConvPredelta        []float32 // f32[T,2,16] at 81920
-	kConvPredelta        []float32 // f32[T,2,16] at 90112
-	attnOutputPerm       []float32 // f32[T,4,16] at 0
-	finalOutputA8        []byte    // a8[T,64] at 16384
-	attnResidual         []float32 // f32[T,64] at 16384
-	attnPostNormA8       []byte    // a8[T,64] at 65536
-	ffnMoeLogits         []float32 // f32[T,4] at 0
-	ffnMoeWeightsNorm    []float32 // f32[T,2] at 37888
-	ffnMoeTopk           []int32   // i32[T,2] at 38400
-	ffnMoeSwigluA8       []byte    // a8[T,2,32] at 32768
-	ffnShexpSwiglu       []float32 // f32[T,32] at 32768
-	ffnShexpSwigluA8     []byte    // a8[T,32] at 65536
-	sharedExpertGate     []float32 // f32[T,1] at 65536
-	lOut                 []float32 // f32[T,64] at 131072
-	qcurFull             []float32 // f32[T,256] at 0
-	kcurFlat             []float32 // f32[T,64] at 98304
-	vcurFlat             []float32 // f32[T,64] at 114688
-	qcurRope             []float32 // f32[T,4,32] at 65536
-	attnPregateHeads     []float32 // f32[T,4,32] at 98304
-	attnGatedA8          []byte    // a8[T,128] at 16384
-	ffnMoeWeightsNorm_2  []float32 // f32[R,2] at 21504
-	ffnMoeTopk_2         []int32   // i32[R,2] at 22016
-	ffnShexpSwiglu_2     []float32 // f32[R,32] at 16384
-	resultNormA8         []byte    // a8[R,64] at 76800
-	resultOutput         []float32 // f32[R,300] at 0
-	modelEmbedTokens_2   []float32 // f32[1,64] at 512
-	attnNorm_2           []float32 // f32[1,64] at 768
-	attnNormA8_2         []byte    // a8[1,64] at 1280
-	linearAttnQkvMixed_2 []float32 // f32[1,128] at 0
-	zFlat_2              []float32 // f32[1,64] at 1024
-	ssmBaFlat_2          []float32 // f32[1,8] at 1280
-	betaSigmoid_2        []float32 // f32[1,2,2] at 1536
-	alphaBiased_2        []float32 // f32[1,2,2] at 1600
-	qConvPredelta_2      []float32 // f32[1,2,16] at 1280
-	kConvPredelta_2      []float32 // f32[1,2,16] at 1408
-	attnOutputDelta      []float32 // f32[1,4,16] at 0
-	finalOutputA8_2      []byte    // a8[1,64] at 256
-	attnResidual_2       []float32 // f32[1,64] at 256
-	attnPostNormA8_2     []byte    // a8[1,64] at 1024
-	ffnMoeLogits_2       []float32 // f32[1,4] at 0
-	ffnMoeWeightsNorm_3  []float32 // f32[1,2] at 640
-	ffnMoeTopk_3         []int32   // i32[1,2] at 704
-	ffnMoeSwigluA8_2     []byte    // a8[1,2,32] at 512
-	ffnShexpSwiglu_3     []float32 // f32[1,32] at 512
-	ffnShexpSwigluA8_2   []byte    // a8[1,32] at 1024
-	sharedExpertGate_2   []float32 // f32[1,1] at 1024
-	lOut_2               []float32 // f32[1,64] at 2048
-	kcurFlat_2           []float32 // f32[1,64] at 1536
-	vcurFlat_2           []float32 // f32[1,64] at 1792
-	qcurRope_2           []float32 // f32[1,4,32] at 1024
-	attnPregateHeads_2   []float32 // f32[1,4,32] at 1536
-	attnGatedA8_2        []byte    // a8[1,128] at 256
-	attnPostNormA8_3     []byte    // a8[1,64] at 896
-	ffnMoeLogits_3       []float32 // f32[1,4] at 768
-	ffnMoeWeightsNorm_4  []float32 // f32[1,2] at 1024
-	ffnMoeTopk_4         []int32   // i32[1,2] at 1088
-	ffnMoeSwigluA8_3     []byte    // a8[1,2,32] at 768
-	ffnShexpSwiglu_4     []float32 // f32[1,32] at 768
-	resultNormA8_2       []byte    // a8[1,64] at 1216
-	resultOutput_2       []float32 // f32[1,300] at 0
+	modelEmbedTokens          []float32 // f32[T,64] at 32768
+	attnNorm                  []float32 // f32[T,64] at 49152
+	attnNormA8                []byte    // a8[T,64] at 81920
+	linearAttnQkvMixed        []float32 // f32[T,128] at 0
+	zFlat                     []float32 // f32[T,64] at 65536
+	ssmBaFlat                 []float32 // f32[T,8] at 81920
+	betaSigmoid               []float32 // f32[T,2,2] at 98304
+	alphaBiased               []float32 // f32[T,2,2] at 99328
+	alphaSoftplus             []float32 // f32[T,4] at 99328
+	gateDecay                 []float32 // f32[T,4] at 99328
+	qConvPredelta             []float32 // f32[T,2,16] at 81920
+	kConvPredelta             []float32 // f32[T,2,16] at 90112
+	vConvPredelta             []float32 // f32[T,4,16] at 49152
+	attnOutputPerm            []float32 // f32[T,4,16] at 0
+	finalOutputA8             []byte    // a8[T,64] at 16384
+	linearAttnOut             []float32 // f32[T,64] at 0
+	attnResidual              []float32 // f32[T,64] at 16384
+	attnPostNorm              []float32 // f32[T,64] at 49152
+	attnPostNormA8            []byte    // a8[T,64] at 65536
+	ffnMoeLogits              []float32 // f32[T,4] at 0
+	ffnMoeWeightsNorm         []float32 // f32[T,2] at 38400
+	ffnMoeTopk                []int32   // i32[T,2] at 38912
+	ffnMoeSwiglu              []float32 // f32[T,2,32] at 0
+	ffnMoeSwigluA8            []byte    // a8[T,2,32] at 32768
+	ffnMoeOut                 []float32 // f32[T,64] at 0
+	ffnShexpSwiglu            []float32 // f32[T,32] at 32768
+	ffnShexpSwigluA8          []byte    // a8[T,32] at 65536
+	ffnShexpOut               []float32 // f32[T,64] at 32768
+	sharedExpertGate          []float32 // f32[T,1] at 65536
+	sharedExpertGateSigmoid   []float32 // f32[T,1] at 65536
+	ffnShexpGated             []float32 // f32[T,64] at 32768
+	ffnOut                    []float32 // f32[T,64] at 0
+	lOut                      []float32 // f32[T,64] at 131072
+	attnNormA8_2              []byte    // a8[T,64] at 65536
+	qcurFull                  []float32 // f32[T,256] at 0
+	kcurFlat                  []float32 // f32[T,64] at 98304
+	vcurFlat                  []float32 // f32[T,64] at 114688
+	qcurRope                  []float32 // f32[T,4,32] at 65536
+	attnPregateHeads          []float32 // f32[T,4,32] at 98304
+	gateSigmoid               []float32 // f32[T,4,1,32] at 65536
+	attnGated                 []float32 // f32[T,128] at 98304
+	attnGatedA8               []byte    // a8[T,128] at 16384
+	attnOutput                []float32 // f32[T,64] at 0
+	attnOutRows               []float32 // f32[R,64] at 16384
+	residualRows              []float32 // f32[R,64] at 0
+	attnResidual_2            []float32 // f32[R,64] at 32768
+	ffnMoeWeightsNorm_2       []float32 // f32[R,2] at 22016
+	ffnMoeTopk_2              []int32   // i32[R,2] at 22528
+	ffnMoeSwigluA8_2          []byte    // a8[R,2,32] at 16384
+	ffnShexpSwiglu_2          []float32 // f32[R,32] at 16384
+	ffnShexpOut_2             []float32 // f32[R,64] at 16384
+	ffnShexpGated_2           []float32 // f32[R,64] at 16384
+	resultNormA8              []byte    // a8[R,64] at 76800
+	resultOutput              []float32 // f32[R,300] at 0
+	modelEmbedTokens_2        []float32 // f32[1,64] at 512
+	attnNorm_2                []float32 // f32[1,64] at 768
+	attnNormA8_3              []byte    // a8[1,64] at 1280
+	linearAttnQkvMixed_2      []float32 // f32[1,128] at 0
+	zFlat_2                   []float32 // f32[1,64] at 1024
+	ssmBaFlat_2               []float32 // f32[1,8] at 1280
+	betaSigmoid_2             []float32 // f32[1,2,2] at 1536
+	alphaBiased_2             []float32 // f32[1,2,2] at 1600
+	alphaSoftplus_2           []float32 // f32[1,4] at 1600
+	gateDecay_2               []float32 // f32[1,4] at 1600
+	qConvPredelta_2           []float32 // f32[1,2,16] at 1280
+	kConvPredelta_2           []float32 // f32[1,2,16] at 1408
+	vConvPredeltaViewAs       []float32 // f32[1,4,16] at 768
+	attnOutputDelta           []float32 // f32[1,4,16] at 0
+	finalOutputA8_2           []byte    // a8[1,64] at 256
+	linearAttnOut_2           []float32 // f32[1,64] at 0
+	attnResidual_3            []float32 // f32[1,64] at 256
+	attnPostNorm_2            []float32 // f32[1,64] at 768
+	attnPostNormA8_2          []byte    // a8[1,64] at 1024
+	ffnMoeLogits_2            []float32 // f32[1,4] at 0
+	ffnMoeWeightsNorm_3       []float32 // f32[1,2] at 640
+	ffnMoeTopk_3              []int32   // i32[1,2] at 704
+	ffnMoeSwiglu_2            []float32 // f32[1,2,32] at 0
+	ffnMoeSwigluA8_3          []byte    // a8[1,2,32] at 512
+	ffnMoeOut_2               []float32 // f32[1,64] at 0
+	ffnShexpSwiglu_3          []float32 // f32[1,32] at 512
+	ffnShexpSwigluA8_2        []byte    // a8[1,32] at 1024
+	ffnShexpOut_3             []float32 // f32[1,64] at 512
+	sharedExpertGate_2        []float32 // f32[1,1] at 1024
+	sharedExpertGateSigmoid_2 []float32 // f32[1,1] at 1024
+	ffnShexpGated_3           []float32 // f32[1,64] at 512
+	ffnOut_2                  []float32 // f32[1,64] at 0
+	lOut_2                    []float32 // f32[1,64] at 2048
+	attnNormA8_4              []byte    // a8[1,64] at 1024
+	qcurFull_2                []float32 // f32[1,256] at 0
+	kcurFlat_2                []float32 // f32[1,64] at 1536
+	vcurFlat_2                []float32 // f32[1,64] at 1792
+	qcurRope_2                []float32 // f32[1,4,32] at 1024
+	attnPregateHeads_2        []float32 // f32[1,4,32] at 1536
+	gateSigmoid_2             []float32 // f32[1,4,1,32] at 1024
+	attnGated_2               []float32 // f32[1,128] at 1536
+	attnGatedA8_2             []byte    // a8[1,128] at 256
+	attnOutput_2              []float32 // f32[1,64] at 0
+	attnPostNorm_3            []float32 // f32[1,64] at 512
+	attnPostNormA8_3          []byte    // a8[1,64] at 896
+	ffnMoeLogits_3            []float32 // f32[1,4] at 768
+	ffnMoeWeightsNorm_4       []float32 // f32[1,2] at 1024
+	ffnMoeTopk_4              []int32   // i32[1,2] at 1088
+	ffnMoeSwigluA8_4          []byte    // a8[1,2,32] at 768
+	ffnShexpSwiglu_4          []float32 // f32[1,32] at 768
+	ffnShexpOut_4             []float32 // f32[1,64] at 768
+	ffnShexpGated_4           []float32 // f32[1,64] at 768
+	resultNormA8_2            []byte    // a8[1,64] at 1216
+	resultOutput_2            []float32 // f32[1,300] at 0
 }
 
 // recurrent is n floats of the step's sequence's recurrent state.
@@ -130,112 +170,152 @@ func (m *model) cache(in *engine.Step, off, n int) []byte {
 // newModel cuts the memory into the tensors of the model.
 func newModel(mem *engine.Memory) (*engine.Program, error) {
 	m := &model{
-		alphaBiased:           mem.Floats(99328, 256),
-		alphaBiased_2:         mem.Floats(1600, 4),
-		attnGatedA8:           mem.Bytes(16384, 10240),
-		attnGatedA8_2:         mem.Bytes(256, 160),
-		attnNorm:              mem.Floats(49152, 4096),
-		attnNormA8:            mem.Bytes(81920, 5120),
-		attnNormA8_2:          mem.Bytes(1280, 80),
-		attnNorm_2:            mem.Floats(768, 64),
-		attnOutputDelta:       mem.Floats(0, 64),
-		attnOutputPerm:        mem.Floats(0, 4096),
-		attnPostNormA8:        mem.Bytes(65536, 5120),
-		attnPostNormA8_2:      mem.Bytes(1024, 80),
-		attnPostNormA8_3:      mem.Bytes(896, 80),
-		attnPregateHeads:      mem.Floats(98304, 8192),
-		attnPregateHeads_2:    mem.Floats(1536, 128),
-		attnResidual:          mem.Floats(16384, 4096),
-		attnResidual_2:        mem.Floats(256, 64),
-		betaSigmoid:           mem.Floats(98304, 256),
-		betaSigmoid_2:         mem.Floats(1536, 4),
-		blk0AttnGate:          mem.Weight("blk.0.attn_gate.weight", 4352),
-		blk0AttnNorm:          mem.Vector("blk.0.attn_norm.weight", 64),
-		blk0AttnQkv:           mem.Weight("blk.0.attn_qkv.weight", 8704),
-		blk0FfnDownExps:       mem.Weight("blk.0.ffn_down_exps.weight", 8704),
-		blk0FfnDownShexp:      mem.Weight("blk.0.ffn_down_shexp.weight", 2176),
-		blk0FfnGateExps:       mem.Weight("blk.0.ffn_gate_exps.weight", 8704),
-		blk0FfnGateInp:        mem.Weight("blk.0.ffn_gate_inp.weight", 1024),
-		blk0FfnGateInpShexp:   mem.Weight("blk.0.ffn_gate_inp_shexp.weight", 256),
-		blk0FfnGateShexp:      mem.Weight("blk.0.ffn_gate_shexp.weight", 2176),
-		blk0FfnUpExps:         mem.Weight("blk.0.ffn_up_exps.weight", 8704),
-		blk0FfnUpShexp:        mem.Weight("blk.0.ffn_up_shexp.weight", 2176),
-		blk0PostAttentionNorm: mem.Vector("blk.0.post_attention_norm.weight", 64),
-		blk0SsmA:              mem.Vector("blk.0.ssm_a", 4),
-		blk0SsmBa:             mem.Weight("blk.0.ssm_ba.weight", 1024),
-		blk0SsmConv1D:         mem.Vector("blk.0.ssm_conv1d.weight", 512),
-		blk0SsmDtBias:         mem.Vector("blk.0.ssm_dt.bias", 4),
-		blk0SsmNorm:           mem.Vector("blk.0.ssm_norm.weight", 16),
-		blk0SsmOut:            mem.Weight("blk.0.ssm_out.weight", 4352),
-		blk1AttnK:             mem.Weight("blk.1.attn_k.weight", 4352),
-		blk1AttnKNorm:         mem.Vector("blk.1.attn_k_norm.weight", 32),
-		blk1AttnNorm:          mem.Vector("blk.1.attn_norm.weight", 64),
-		blk1AttnOutput:        mem.Weight("blk.1.attn_output.weight", 8704),
-		blk1AttnQ:             mem.Weight("blk.1.attn_q.weight", 17408),
-		blk1AttnQNorm:         mem.Vector("blk.1.attn_q_norm.weight", 32),
-		blk1AttnV:             mem.Weight("blk.1.attn_v.weight", 4352),
-		blk1FfnDownExps:       mem.Weight("blk.1.ffn_down_exps.weight", 8704),
-		blk1FfnDownShexp:      mem.Weight("blk.1.ffn_down_shexp.weight", 2176),
-		blk1FfnGateExps:       mem.Weight("blk.1.ffn_gate_exps.weight", 8704),
-		blk1FfnGateInp:        mem.Weight("blk.1.ffn_gate_inp.weight", 1024),
-		blk1FfnGateInpShexp:   mem.Weight("blk.1.ffn_gate_inp_shexp.weight", 256),
-		blk1FfnGateShexp:      mem.Weight("blk.1.ffn_gate_shexp.weight", 2176),
-		blk1FfnUpExps:         mem.Weight("blk.1.ffn_up_exps.weight", 8704),
-		blk1FfnUpShexp:        mem.Weight("blk.1.ffn_up_shexp.weight", 2176),
-		blk1PostAttentionNorm: mem.Vector("blk.1.post_attention_norm.weight", 64),
-		ffnMoeLogits:          mem.Floats(0, 256),
-		ffnMoeLogits_2:        mem.Floats(0, 4),
-		ffnMoeLogits_3:        mem.Floats(768, 4),
-		ffnMoeSwigluA8:        mem.Bytes(32768, 5120),
-		ffnMoeSwigluA8_2:      mem.Bytes(512, 80),
-		ffnMoeSwigluA8_3:      mem.Bytes(768, 80),
-		ffnMoeTopk:            mem.Int32s(38400, 128),
-		ffnMoeTopk_2:          mem.Int32s(22016, 128),
-		ffnMoeTopk_3:          mem.Int32s(704, 2),
-		ffnMoeTopk_4:          mem.Int32s(1088, 2),
-		ffnMoeWeightsNorm:     mem.Floats(37888, 128),
-		ffnMoeWeightsNorm_2:   mem.Floats(21504, 128),
-		ffnMoeWeightsNorm_3:   mem.Floats(640, 2),
-		ffnMoeWeightsNorm_4:   mem.Floats(1024, 2),
-		ffnShexpSwiglu:        mem.Floats(32768, 2048),
-		ffnShexpSwigluA8:      mem.Bytes(65536, 2560),
-		ffnShexpSwigluA8_2:    mem.Bytes(1024, 40),
-		ffnShexpSwiglu_2:      mem.Floats(16384, 2048),
-		ffnShexpSwiglu_3:      mem.Floats(512, 32),
-		ffnShexpSwiglu_4:      mem.Floats(768, 32),
-		finalOutputA8:         mem.Bytes(16384, 5120),
-		finalOutputA8_2:       mem.Bytes(256, 80),
-		kConvPredelta:         mem.Floats(90112, 2048),
-		kConvPredelta_2:       mem.Floats(1408, 32),
-		kcurFlat:              mem.Floats(98304, 4096),
-		kcurFlat_2:            mem.Floats(1536, 64),
-		lOut:                  mem.Floats(131072, 4096),
-		lOut_2:                mem.Floats(2048, 64),
-		linearAttnQkvMixed:    mem.Floats(0, 8192),
-		linearAttnQkvMixed_2:  mem.Floats(0, 128),
-		mem:                   mem,
-		modelEmbedTokens:      mem.Floats(32768, 4096),
-		modelEmbedTokens_2:    mem.Floats(512, 64),
-		output:                mem.Weight("output.weight", 20400),
-		outputNorm:            mem.Vector("output_norm.weight", 64),
-		qConvPredelta:         mem.Floats(81920, 2048),
-		qConvPredelta_2:       mem.Floats(1280, 32),
-		qcurFull:              mem.Floats(0, 16384),
-		qcurRope:              mem.Floats(65536, 8192),
-		qcurRope_2:            mem.Floats(1024, 128),
-		resultNormA8:          mem.Bytes(76800, 5120),
-		resultNormA8_2:        mem.Bytes(1216, 80),
-		resultOutput:          mem.Floats(0, 19200),
-		resultOutput_2:        mem.Floats(0, 300),
-		sharedExpertGate:      mem.Floats(65536, 64),
-		sharedExpertGate_2:    mem.Floats(1024, 1),
-		ssmBaFlat:             mem.Floats(81920, 512),
-		ssmBaFlat_2:           mem.Floats(1280, 8),
-		tokenEmbd:             mem.Weight("token_embd.weight", 20400),
-		vcurFlat:              mem.Floats(114688, 4096),
-		vcurFlat_2:            mem.Floats(1792, 64),
-		zFlat:                 mem.Floats(65536, 4096),
-		zFlat_2:               mem.Floats(1024, 64),
+		alphaBiased:               mem.Floats(99328, 256),
+		alphaBiased_2:             mem.Floats(1600, 4),
+		alphaSoftplus:             mem.Floats(99328, 256),
+		alphaSoftplus_2:           mem.Floats(1600, 4),
+		attnGated:                 mem.Floats(98304, 8192),
+		attnGatedA8:               mem.Bytes(16384, 11264),
+		attnGatedA8_2:             mem.Bytes(256, 176),
+		attnGated_2:               mem.Floats(1536, 128),
+		attnNorm:                  mem.Floats(49152, 4096),
+		attnNormA8:                mem.Bytes(81920, 5632),
+		attnNormA8_2:              mem.Bytes(65536, 5632),
+		attnNormA8_3:              mem.Bytes(1280, 88),
+		attnNormA8_4:              mem.Bytes(1024, 88),
+		attnNorm_2:                mem.Floats(768, 64),
+		attnOutRows:               mem.Floats(16384, 4096),
+		attnOutput:                mem.Floats(0, 4096),
+		attnOutputDelta:           mem.Floats(0, 64),
+		attnOutputPerm:            mem.Floats(0, 4096),
+		attnOutput_2:              mem.Floats(0, 64),
+		attnPostNorm:              mem.Floats(49152, 4096),
+		attnPostNormA8:            mem.Bytes(65536, 5632),
+		attnPostNormA8_2:          mem.Bytes(1024, 88),
+		attnPostNormA8_3:          mem.Bytes(896, 88),
+		attnPostNorm_2:            mem.Floats(768, 64),
+		attnPostNorm_3:            mem.Floats(512, 64),
+		attnPregateHeads:          mem.Floats(98304, 8192),
+		attnPregateHeads_2:        mem.Floats(1536, 128),
+		attnResidual:              mem.Floats(16384, 4096),
+		attnResidual_2:            mem.Floats(32768, 4096),
+		attnResidual_3:            mem.Floats(256, 64),
+		betaSigmoid:               mem.Floats(98304, 256),
+		betaSigmoid_2:             mem.Floats(1536, 4),
+		blk0AttnGate:              mem.Weight("blk.0.attn_gate.weight", 4352),
+		blk0AttnNorm:              mem.Vector("blk.0.attn_norm.weight", 64),
+		blk0AttnQkv:               mem.Weight("blk.0.attn_qkv.weight", 8704),
+		blk0FfnDownExps:           mem.Weight("blk.0.ffn_down_exps.weight", 8704),
+		blk0FfnDownShexp:          mem.Weight("blk.0.ffn_down_shexp.weight", 2176),
+		blk0FfnGateExps:           mem.Weight("blk.0.ffn_gate_exps.weight", 8704),
+		blk0FfnGateInp:            mem.Weight("blk.0.ffn_gate_inp.weight", 1024),
+		blk0FfnGateInpShexp:       mem.Weight("blk.0.ffn_gate_inp_shexp.weight", 256),
+		blk0FfnGateShexp:          mem.Weight("blk.0.ffn_gate_shexp.weight", 2176),
+		blk0FfnUpExps:             mem.Weight("blk.0.ffn_up_exps.weight", 8704),
+		blk0FfnUpShexp:            mem.Weight("blk.0.ffn_up_shexp.weight", 2176),
+		blk0PostAttentionNorm:     mem.Vector("blk.0.post_attention_norm.weight", 64),
+		blk0SsmA:                  mem.Vector("blk.0.ssm_a", 4),
+		blk0SsmBa:                 mem.Weight("blk.0.ssm_ba.weight", 1024),
+		blk0SsmConv1D:             mem.Vector("blk.0.ssm_conv1d.weight", 512),
+		blk0SsmDtBias:             mem.Vector("blk.0.ssm_dt.bias", 4),
+		blk0SsmNorm:               mem.Vector("blk.0.ssm_norm.weight", 16),
+		blk0SsmOut:                mem.Weight("blk.0.ssm_out.weight", 4352),
+		blk1AttnK:                 mem.Weight("blk.1.attn_k.weight", 4352),
+		blk1AttnKNorm:             mem.Vector("blk.1.attn_k_norm.weight", 32),
+		blk1AttnNorm:              mem.Vector("blk.1.attn_norm.weight", 64),
+		blk1AttnOutput:            mem.Weight("blk.1.attn_output.weight", 8704),
+		blk1AttnQ:                 mem.Weight("blk.1.attn_q.weight", 17408),
+		blk1AttnQNorm:             mem.Vector("blk.1.attn_q_norm.weight", 32),
+		blk1AttnV:                 mem.Weight("blk.1.attn_v.weight", 4352),
+		blk1FfnDownExps:           mem.Weight("blk.1.ffn_down_exps.weight", 8704),
+		blk1FfnDownShexp:          mem.Weight("blk.1.ffn_down_shexp.weight", 2176),
+		blk1FfnGateExps:           mem.Weight("blk.1.ffn_gate_exps.weight", 8704),
+		blk1FfnGateInp:            mem.Weight("blk.1.ffn_gate_inp.weight", 1024),
+		blk1FfnGateInpShexp:       mem.Weight("blk.1.ffn_gate_inp_shexp.weight", 256),
+		blk1FfnGateShexp:          mem.Weight("blk.1.ffn_gate_shexp.weight", 2176),
+		blk1FfnUpExps:             mem.Weight("blk.1.ffn_up_exps.weight", 8704),
+		blk1FfnUpShexp:            mem.Weight("blk.1.ffn_up_shexp.weight", 2176),
+		blk1PostAttentionNorm:     mem.Vector("blk.1.post_attention_norm.weight", 64),
+		ffnMoeLogits:              mem.Floats(0, 256),
+		ffnMoeLogits_2:            mem.Floats(0, 4),
+		ffnMoeLogits_3:            mem.Floats(768, 4),
+		ffnMoeOut:                 mem.Floats(0, 4096),
+		ffnMoeOut_2:               mem.Floats(0, 64),
+		ffnMoeSwiglu:              mem.Floats(0, 4096),
+		ffnMoeSwigluA8:            mem.Bytes(32768, 5632),
+		ffnMoeSwigluA8_2:          mem.Bytes(16384, 5632),
+		ffnMoeSwigluA8_3:          mem.Bytes(512, 88),
+		ffnMoeSwigluA8_4:          mem.Bytes(768, 88),
+		ffnMoeSwiglu_2:            mem.Floats(0, 64),
+		ffnMoeTopk:                mem.Int32s(38912, 128),
+		ffnMoeTopk_2:              mem.Int32s(22528, 128),
+		ffnMoeTopk_3:              mem.Int32s(704, 2),
+		ffnMoeTopk_4:              mem.Int32s(1088, 2),
+		ffnMoeWeightsNorm:         mem.Floats(38400, 128),
+		ffnMoeWeightsNorm_2:       mem.Floats(22016, 128),
+		ffnMoeWeightsNorm_3:       mem.Floats(640, 2),
+		ffnMoeWeightsNorm_4:       mem.Floats(1024, 2),
+		ffnOut:                    mem.Floats(0, 4096),
+		ffnOut_2:                  mem.Floats(0, 64),
+		ffnShexpGated:             mem.Floats(32768, 4096),
+		ffnShexpGated_2:           mem.Floats(16384, 4096),
+		ffnShexpGated_3:           mem.Floats(512, 64),
+		ffnShexpGated_4:           mem.Floats(768, 64),
+		ffnShexpOut:               mem.Floats(32768, 4096),
+		ffnShexpOut_2:             mem.Floats(16384, 4096),
+		ffnShexpOut_3:             mem.Floats(512, 64),
+		ffnShexpOut_4:             mem.Floats(768, 64),
+		ffnShexpSwiglu:            mem.Floats(32768, 2048),
+		ffnShexpSwigluA8:          mem.Bytes(65536, 2816),
+		ffnShexpSwigluA8_2:        mem.Bytes(1024, 44),
+		ffnShexpSwiglu_2:          mem.Floats(16384, 2048),
+		ffnShexpSwiglu_3:          mem.Floats(512, 32),
+		ffnShexpSwiglu_4:          mem.Floats(768, 32),
+		finalOutputA8:             mem.Bytes(16384, 5632),
+		finalOutputA8_2:           mem.Bytes(256, 88),
+		gateDecay:                 mem.Floats(99328, 256),
+		gateDecay_2:               mem.Floats(1600, 4),
+		gateSigmoid:               mem.Floats(65536, 8192),
+		gateSigmoid_2:             mem.Floats(1024, 128),
+		kConvPredelta:             mem.Floats(90112, 2048),
+		kConvPredelta_2:           mem.Floats(1408, 32),
+		kcurFlat:                  mem.Floats(98304, 4096),
+		kcurFlat_2:                mem.Floats(1536, 64),
+		lOut:                      mem.Floats(131072, 4096),
+		lOut_2:                    mem.Floats(2048, 64),
+		linearAttnOut:             mem.Floats(0, 4096),
+		linearAttnOut_2:           mem.Floats(0, 64),
+		linearAttnQkvMixed:        mem.Floats(0, 8192),
+		linearAttnQkvMixed_2:      mem.Floats(0, 128),
+		mem:                       mem,
+		modelEmbedTokens:          mem.Floats(32768, 4096),
+		modelEmbedTokens_2:        mem.Floats(512, 64),
+		output:                    mem.Weight("output.weight", 20400),
+		outputNorm:                mem.Vector("output_norm.weight", 64),
+		qConvPredelta:             mem.Floats(81920, 2048),
+		qConvPredelta_2:           mem.Floats(1280, 32),
+		qcurFull:                  mem.Floats(0, 16384),
+		qcurFull_2:                mem.Floats(0, 256),
+		qcurRope:                  mem.Floats(65536, 8192),
+		qcurRope_2:                mem.Floats(1024, 128),
+		residualRows:              mem.Floats(0, 4096),
+		resultNormA8:              mem.Bytes(76800, 5632),
+		resultNormA8_2:            mem.Bytes(1216, 88),
+		resultOutput:              mem.Floats(0, 19200),
+		resultOutput_2:            mem.Floats(0, 300),
+		sharedExpertGate:          mem.Floats(65536, 64),
+		sharedExpertGateSigmoid:   mem.Floats(65536, 64),
+		sharedExpertGateSigmoid_2: mem.Floats(1024, 1),
+		sharedExpertGate_2:        mem.Floats(1024, 1),
+		ssmBaFlat:                 mem.Floats(81920, 512),
+		ssmBaFlat_2:               mem.Floats(1280, 8),
+		tokenEmbd:                 mem.Weight("token_embd.weight", 20400),
+		vConvPredelta:             mem.Floats(49152, 4096),
+		vConvPredeltaViewAs:       mem.Floats(768, 64),
+		vcurFlat:                  mem.Floats(114688, 4096),
+		vcurFlat_2:                mem.Floats(1792, 64),
+		zFlat:                     mem.Floats(65536, 4096),
+		zFlat_2:                   mem.Floats(1024, 64),
 	}
 	return &engine.Program{
 		Decode:        m.decode,
@@ -261,50 +341,50 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	sigmoid_Tx2x2(th, m.betaSigmoid, m.ssmBaFlat, in.T)
 	add_Tx2x2(th, m.alphaBiased, m.ssmBaFlat[2:], m.blk0SsmDtBias, in.T)
 	th.Barrier()
-	softplus_Tx4(th, m.alphaBiased, m.alphaBiased, in.T)
+	softplus_Tx4(th, m.alphaSoftplus, m.alphaBiased, in.T)
 	th.Barrier()
-	mul_Tx4(th, m.alphaBiased, m.alphaBiased, m.blk0SsmA, in.T)
-	convSplit4_2x16_4x16(th, m.qConvPredelta, m.kConvPredelta, m.attnNorm, m.recurrent(in, 0, 384), m.linearAttnQkvMixed, m.blk0SsmConv1D, in.T)
+	mul_Tx4(th, m.gateDecay, m.alphaSoftplus, m.blk0SsmA, in.T)
+	convSplit4_2x16_4x16(th, m.qConvPredelta, m.kConvPredelta, m.vConvPredelta, m.recurrent(in, 0, 384), m.linearAttnQkvMixed, m.blk0SsmConv1D, in.T)
 	th.Barrier()
-	deltaChunk_2x16_4x16(th, m.attnOutputPerm, m.recurrent(in, 384, 1024), m.qConvPredelta, m.kConvPredelta, m.attnNorm, m.alphaBiased, m.betaSigmoid, in.T)
+	deltaChunk_2x16_4x16(th, m.attnOutputPerm, m.recurrent(in, 384, 1024), m.qConvPredelta, m.kConvPredelta, m.vConvPredelta, m.gateDecay, m.betaSigmoid, in.T)
 	th.Barrier()
 	gatedNorm_Tx4x16_a8(th, m.attnOutputPerm, m.blk0SsmNorm, m.zFlat, m.finalOutputA8, in.T)
 	th.Barrier()
-	matmulQ80_64x64(th, m.attnOutputPerm, m.finalOutputA8, m.blk0SsmOut, in.T)
+	matmulQ80_64x64(th, m.linearAttnOut, m.finalOutputA8, m.blk0SsmOut, in.T)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputPerm, m.modelEmbedTokens, m.attnResidual, m.blk0PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.T)
+	norm_Tx64_sum_f32_a8(th, m.linearAttnOut, m.modelEmbedTokens, m.attnResidual, m.blk0PostAttentionNorm, m.attnPostNorm, m.attnPostNormA8, in.T)
 	th.Barrier()
-	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnNorm, m.blk0FfnGateInp, in.T)
+	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnPostNorm, m.blk0FfnGateInp, in.T)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm, m.ffnMoeTopk, m.ffnMoeLogits, in.T)
 	th.Barrier()
-	moeGateUpQ80Q80_32x64(th, m.attnOutputPerm, m.attnPostNormA8, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk, in.T)
+	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu, m.attnPostNormA8, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk, in.T)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8, m.attnOutputPerm, in.T)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8, m.ffnMoeSwiglu, in.T)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputPerm, m.ffnMoeSwigluA8, m.blk0FfnDownExps, m.ffnMoeTopk, m.ffnMoeWeightsNorm, in.T)
+	moeDownQ80_64x32(th, m.ffnMoeOut, m.ffnMoeSwigluA8, m.blk0FfnDownExps, m.ffnMoeTopk, m.ffnMoeWeightsNorm, in.T)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu, m.attnPostNormA8, m.blk0FfnGateShexp, m.blk0FfnUpShexp, in.T)
 	th.Barrier()
 	quantize_Tx32(th, m.ffnShexpSwigluA8, m.ffnShexpSwiglu, in.T)
 	th.Barrier()
-	matmulQ80_64x32(th, m.modelEmbedTokens, m.ffnShexpSwigluA8, m.blk0FfnDownShexp, in.T)
+	matmulQ80_64x32(th, m.ffnShexpOut, m.ffnShexpSwigluA8, m.blk0FfnDownShexp, in.T)
 	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate, m.attnNorm, m.blk0FfnGateInpShexp, in.T)
+	matmulF32F32_1x64(th, m.sharedExpertGate, m.attnPostNorm, m.blk0FfnGateInpShexp, in.T)
 	th.Barrier()
-	sigmoid_Tx1(th, m.sharedExpertGate, m.sharedExpertGate, in.T)
+	sigmoid_Tx1(th, m.sharedExpertGateSigmoid, m.sharedExpertGate, in.T)
 	th.Barrier()
-	mul_Tx64(th, m.modelEmbedTokens, m.modelEmbedTokens, m.sharedExpertGate, in.T)
+	mul_Tx64(th, m.ffnShexpGated, m.ffnShexpOut, m.sharedExpertGateSigmoid, in.T)
 	th.Barrier()
-	add_Tx64(th, m.attnOutputPerm, m.attnOutputPerm, m.modelEmbedTokens, in.T)
+	add_Tx64(th, m.ffnOut, m.ffnMoeOut, m.ffnShexpGated, in.T)
 	th.Barrier()
-	norm_Tx64_sum_a8(th, m.attnOutputPerm, m.attnResidual, m.lOut, m.blk1AttnNorm, m.attnPostNormA8, in.T)
+	norm_Tx64_sum_a8(th, m.ffnOut, m.attnResidual, m.lOut, m.blk1AttnNorm, m.attnNormA8_2, in.T)
 	th.Barrier()
 
 	// blk.1
-	matmulQ80_256x64(th, m.qcurFull, m.attnPostNormA8, m.blk1AttnQ, in.T)
-	matmulQ80_64x64(th, m.kcurFlat, m.attnPostNormA8, m.blk1AttnK, in.T)
-	matmulQ80_64x64(th, m.vcurFlat, m.attnPostNormA8, m.blk1AttnV, in.T)
+	matmulQ80_256x64(th, m.qcurFull, m.attnNormA8_2, m.blk1AttnQ, in.T)
+	matmulQ80_64x64(th, m.kcurFlat, m.attnNormA8_2, m.blk1AttnK, in.T)
+	matmulQ80_64x64(th, m.vcurFlat, m.attnNormA8_2, m.blk1AttnV, in.T)
 	th.Barrier()
 	normRope8_Tx4x32(th, m.qcurRope, m.qcurFull, m.blk1AttnQNorm, in.Pos, in.T)
 	normRopeStore8_Tx2x32(th, m.cache(in, 0, 32768), m.kcurFlat, m.blk1AttnKNorm, in.Pos, in.T)
@@ -312,47 +392,47 @@ func (m *model) prefill(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 	attentionF16F16_4x32of2(th, m.attnPregateHeads, m.qcurRope, m.cache(in, 0, 32768), m.cache(in, 32768, 32768), in.Pos, in.T)
 	th.Barrier()
-	sigmoid_Tx4x1x32(th, m.qcurRope, m.qcurFull[32:], in.T)
+	sigmoid_Tx4x1x32(th, m.gateSigmoid, m.qcurFull[32:], in.T)
 	th.Barrier()
-	mul_Tx128(th, m.attnPregateHeads, m.attnPregateHeads, m.qcurRope, in.T)
+	mul_Tx128(th, m.attnGated, m.attnPregateHeads, m.gateSigmoid, in.T)
 	th.Barrier()
-	quantize_Tx128(th, m.attnGatedA8, m.attnPregateHeads, in.T)
+	quantize_Tx128(th, m.attnGatedA8, m.attnGated, in.T)
 	th.Barrier()
-	matmulQ80_64x128(th, m.attnOutputPerm, m.attnGatedA8, m.blk1AttnOutput, in.T)
+	matmulQ80_64x128(th, m.attnOutput, m.attnGatedA8, m.blk1AttnOutput, in.T)
 	th.Barrier()
-	getRows_64(th, m.attnResidual, m.attnOutputPerm, in.Rows, in.R)
+	getRows_64(th, m.attnOutRows, m.attnOutput, in.Rows, in.R)
 	th.Barrier()
-	getRows_64(th, m.attnOutputPerm, m.lOut, in.Rows, in.R)
+	getRows_64(th, m.residualRows, m.lOut, in.Rows, in.R)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnResidual, m.attnOutputPerm, m.modelEmbedTokens, m.blk1PostAttentionNorm, m.attnNorm, m.attnPostNormA8, in.R)
+	norm_Tx64_sum_f32_a8(th, m.attnOutRows, m.residualRows, m.attnResidual_2, m.blk1PostAttentionNorm, m.attnPostNorm, m.attnPostNormA8, in.R)
 	th.Barrier()
-	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnNorm, m.blk1FfnGateInp, in.R)
+	matmulF32F32_4x64(th, m.ffnMoeLogits, m.attnPostNorm, m.blk1FfnGateInp, in.R)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm_2, m.ffnMoeTopk_2, m.ffnMoeLogits, in.R)
 	th.Barrier()
-	moeGateUpQ80Q80_32x64(th, m.attnOutputPerm, m.attnPostNormA8, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_2, in.R)
+	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu, m.attnPostNormA8, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_2, in.R)
 	th.Barrier()
-	quantize_Tx2x32(th, m.finalOutputA8, m.attnOutputPerm, in.R)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_2, m.ffnMoeSwiglu, in.R)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputPerm, m.finalOutputA8, m.blk1FfnDownExps, m.ffnMoeTopk_2, m.ffnMoeWeightsNorm_2, in.R)
+	moeDownQ80_64x32(th, m.ffnMoeOut, m.ffnMoeSwigluA8_2, m.blk1FfnDownExps, m.ffnMoeTopk_2, m.ffnMoeWeightsNorm_2, in.R)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_2, m.attnPostNormA8, m.blk1FfnGateShexp, m.blk1FfnUpShexp, in.R)
 	th.Barrier()
 	quantize_Tx32(th, m.ffnShexpSwigluA8, m.ffnShexpSwiglu_2, in.R)
 	th.Barrier()
-	matmulQ80_64x32(th, m.attnResidual, m.ffnShexpSwigluA8, m.blk1FfnDownShexp, in.R)
+	matmulQ80_64x32(th, m.ffnShexpOut_2, m.ffnShexpSwigluA8, m.blk1FfnDownShexp, in.R)
 	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate, m.attnNorm, m.blk1FfnGateInpShexp, in.R)
+	matmulF32F32_1x64(th, m.sharedExpertGate, m.attnPostNorm, m.blk1FfnGateInpShexp, in.R)
 	th.Barrier()
-	sigmoid_Tx1(th, m.sharedExpertGate, m.sharedExpertGate, in.R)
+	sigmoid_Tx1(th, m.sharedExpertGateSigmoid, m.sharedExpertGate, in.R)
 	th.Barrier()
-	mul_Tx64(th, m.attnResidual, m.attnResidual, m.sharedExpertGate, in.R)
+	mul_Tx64(th, m.ffnShexpGated_2, m.ffnShexpOut_2, m.sharedExpertGateSigmoid, in.R)
 	th.Barrier()
-	add_Tx64(th, m.attnOutputPerm, m.attnOutputPerm, m.attnResidual, in.R)
+	add_Tx64(th, m.ffnOut, m.ffnMoeOut, m.ffnShexpGated_2, in.R)
 	th.Barrier()
 
 	// head
-	norm_Rx64_a8(th, m.attnOutputPerm, m.modelEmbedTokens, m.outputNorm, m.resultNormA8, in.R)
+	norm_Rx64_a8(th, m.ffnOut, m.attnResidual_2, m.outputNorm, m.resultNormA8, in.R)
 	th.Barrier()
 	matmulQ80_300x64(th, m.resultOutput, m.resultNormA8, m.output, in.R)
 }
@@ -363,104 +443,104 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	th.Barrier()
 
 	// blk.0
-	norm_Tx64_f32_a8(th, m.modelEmbedTokens_2, m.blk0AttnNorm, m.attnNorm_2, m.attnNormA8_2, 1)
+	norm_Tx64_f32_a8(th, m.modelEmbedTokens_2, m.blk0AttnNorm, m.attnNorm_2, m.attnNormA8_3, 1)
 	th.Barrier()
-	matmulQ80_128x64(th, m.linearAttnQkvMixed_2, m.attnNormA8_2, m.blk0AttnQkv, 1)
-	matmulQ80_64x64(th, m.zFlat_2, m.attnNormA8_2, m.blk0AttnGate, 1)
+	matmulQ80_128x64(th, m.linearAttnQkvMixed_2, m.attnNormA8_3, m.blk0AttnQkv, 1)
+	matmulQ80_64x64(th, m.zFlat_2, m.attnNormA8_3, m.blk0AttnGate, 1)
 	th.Barrier()
 	matmulF16F32_8x64(th, m.ssmBaFlat_2, m.attnNorm_2, m.blk0SsmBa, 1)
 	th.Barrier()
 	sigmoid_1x2x2(th, m.betaSigmoid_2, m.ssmBaFlat_2, 1)
 	add_1x2x2(th, m.alphaBiased_2, m.ssmBaFlat_2[2:], m.blk0SsmDtBias, 1)
 	th.Barrier()
-	softplus_1x4(th, m.alphaBiased_2, m.alphaBiased_2, 1)
+	softplus_1x4(th, m.alphaSoftplus_2, m.alphaBiased_2, 1)
 	th.Barrier()
-	mul_1x4(th, m.alphaBiased_2, m.alphaBiased_2, m.blk0SsmA, 1)
-	convSplit4_2x16_4x16(th, m.qConvPredelta_2, m.kConvPredelta_2, m.attnNorm_2, m.recurrent(in, 0, 384), m.linearAttnQkvMixed_2, m.blk0SsmConv1D, 1)
+	mul_1x4(th, m.gateDecay_2, m.alphaSoftplus_2, m.blk0SsmA, 1)
+	convSplit4_2x16_4x16(th, m.qConvPredelta_2, m.kConvPredelta_2, m.vConvPredeltaViewAs, m.recurrent(in, 0, 384), m.linearAttnQkvMixed_2, m.blk0SsmConv1D, 1)
 	th.Barrier()
-	deltaStep_2x16_4x16(th, m.attnOutputDelta, m.recurrent(in, 384, 1024), m.qConvPredelta_2, m.kConvPredelta_2, m.attnNorm_2, m.alphaBiased_2, m.betaSigmoid_2, 1)
+	deltaStep_2x16_4x16(th, m.attnOutputDelta, m.recurrent(in, 384, 1024), m.qConvPredelta_2, m.kConvPredelta_2, m.vConvPredeltaViewAs, m.gateDecay_2, m.betaSigmoid_2, 1)
 	th.Barrier()
 	gatedNorm_Tx4x16_a8(th, m.attnOutputDelta, m.blk0SsmNorm, m.zFlat_2, m.finalOutputA8_2, 1)
 	th.Barrier()
-	matmulQ80_64x64(th, m.attnOutputDelta, m.finalOutputA8_2, m.blk0SsmOut, 1)
+	matmulQ80_64x64(th, m.linearAttnOut_2, m.finalOutputA8_2, m.blk0SsmOut, 1)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.modelEmbedTokens_2, m.attnResidual_2, m.blk0PostAttentionNorm, m.attnNorm_2, m.attnPostNormA8_2, 1)
+	norm_Tx64_sum_f32_a8(th, m.linearAttnOut_2, m.modelEmbedTokens_2, m.attnResidual_3, m.blk0PostAttentionNorm, m.attnPostNorm_2, m.attnPostNormA8_2, 1)
 	th.Barrier()
-	matmulF32F32_4x64(th, m.ffnMoeLogits_2, m.attnNorm_2, m.blk0FfnGateInp, 1)
+	matmulF32F32_4x64(th, m.ffnMoeLogits_2, m.attnPostNorm_2, m.blk0FfnGateInp, 1)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm_3, m.ffnMoeTopk_3, m.ffnMoeLogits_2, 1)
 	th.Barrier()
-	moeGateUpQ80Q80_32x64(th, m.attnOutputDelta, m.attnPostNormA8_2, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk_3, 1)
+	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu_2, m.attnPostNormA8_2, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk_3, 1)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8_2, m.attnOutputDelta, 1)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_3, m.ffnMoeSwiglu_2, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputDelta, m.ffnMoeSwigluA8_2, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
+	moeDownQ80_64x32(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_3, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_3, m.attnPostNormA8_2, m.blk0FfnGateShexp, m.blk0FfnUpShexp, 1)
 	th.Barrier()
 	quantize_Tx32(th, m.ffnShexpSwigluA8_2, m.ffnShexpSwiglu_3, 1)
 	th.Barrier()
-	matmulQ80_64x32(th, m.modelEmbedTokens_2, m.ffnShexpSwigluA8_2, m.blk0FfnDownShexp, 1)
+	matmulQ80_64x32(th, m.ffnShexpOut_3, m.ffnShexpSwigluA8_2, m.blk0FfnDownShexp, 1)
 	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnNorm_2, m.blk0FfnGateInpShexp, 1)
+	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnPostNorm_2, m.blk0FfnGateInpShexp, 1)
 	th.Barrier()
-	sigmoid_1x1(th, m.sharedExpertGate_2, m.sharedExpertGate_2, 1)
+	sigmoid_1x1(th, m.sharedExpertGateSigmoid_2, m.sharedExpertGate_2, 1)
 	th.Barrier()
-	mul_1x64(th, m.modelEmbedTokens_2, m.modelEmbedTokens_2, m.sharedExpertGate_2, 1)
+	mul_1x64(th, m.ffnShexpGated_3, m.ffnShexpOut_3, m.sharedExpertGateSigmoid_2, 1)
 	th.Barrier()
-	add_1x64(th, m.attnOutputDelta, m.attnOutputDelta, m.modelEmbedTokens_2, 1)
+	add_1x64(th, m.ffnOut_2, m.ffnMoeOut_2, m.ffnShexpGated_3, 1)
 	th.Barrier()
-	norm_Tx64_sum_a8(th, m.attnOutputDelta, m.attnResidual_2, m.lOut_2, m.blk1AttnNorm, m.attnPostNormA8_2, 1)
+	norm_Tx64_sum_a8(th, m.ffnOut_2, m.attnResidual_3, m.lOut_2, m.blk1AttnNorm, m.attnNormA8_4, 1)
 	th.Barrier()
 
 	// blk.1
-	matmulQ80_256x64(th, m.ffnMoeLogits, m.attnPostNormA8_2, m.blk1AttnQ, 1)
-	matmulQ80_64x64(th, m.kcurFlat_2, m.attnPostNormA8_2, m.blk1AttnK, 1)
-	matmulQ80_64x64(th, m.vcurFlat_2, m.attnPostNormA8_2, m.blk1AttnV, 1)
+	matmulQ80_256x64(th, m.qcurFull_2, m.attnNormA8_4, m.blk1AttnQ, 1)
+	matmulQ80_64x64(th, m.kcurFlat_2, m.attnNormA8_4, m.blk1AttnK, 1)
+	matmulQ80_64x64(th, m.vcurFlat_2, m.attnNormA8_4, m.blk1AttnV, 1)
 	th.Barrier()
-	normRope8_1x4x32(th, m.qcurRope_2, m.ffnMoeLogits, m.blk1AttnQNorm, in.Pos, 1)
+	normRope8_1x4x32(th, m.qcurRope_2, m.qcurFull_2, m.blk1AttnQNorm, in.Pos, 1)
 	normRopeStore8_Tx2x32(th, m.cache(in, 0, 32768), m.kcurFlat_2, m.blk1AttnKNorm, in.Pos, 1)
 	storeRows_Tx2x32(th, m.cache(in, 32768, 32768), m.vcurFlat_2, in.Pos, 1)
 	th.Barrier()
 	attentionF16F16_4x32of2(th, m.attnPregateHeads_2, m.qcurRope_2, m.cache(in, 0, 32768), m.cache(in, 32768, 32768), in.Pos, 1)
 	th.Barrier()
-	sigmoid_1x4x1x32(th, m.qcurRope_2, m.ffnMoeLogits[32:], 1)
+	sigmoid_1x4x1x32(th, m.gateSigmoid_2, m.qcurFull_2[32:], 1)
 	th.Barrier()
-	mul_1x128(th, m.attnPregateHeads_2, m.attnPregateHeads_2, m.qcurRope_2, 1)
+	mul_1x128(th, m.attnGated_2, m.attnPregateHeads_2, m.gateSigmoid_2, 1)
 	th.Barrier()
-	quantize_Tx128(th, m.attnGatedA8_2, m.attnPregateHeads_2, 1)
+	quantize_Tx128(th, m.attnGatedA8_2, m.attnGated_2, 1)
 	th.Barrier()
-	matmulQ80_64x128(th, m.attnOutputDelta, m.attnGatedA8_2, m.blk1AttnOutput, 1)
+	matmulQ80_64x128(th, m.attnOutput_2, m.attnGatedA8_2, m.blk1AttnOutput, 1)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutputDelta, m.lOut_2, m.attnResidual_2, m.blk1PostAttentionNorm, m.modelEmbedTokens_2, m.attnPostNormA8_3, 1)
+	norm_Tx64_sum_f32_a8(th, m.attnOutput_2, m.lOut_2, m.attnResidual_3, m.blk1PostAttentionNorm, m.attnPostNorm_3, m.attnPostNormA8_3, 1)
 	th.Barrier()
-	matmulF32F32_4x64(th, m.ffnMoeLogits_3, m.modelEmbedTokens_2, m.blk1FfnGateInp, 1)
+	matmulF32F32_4x64(th, m.ffnMoeLogits_3, m.attnPostNorm_3, m.blk1FfnGateInp, 1)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm_4, m.ffnMoeTopk_4, m.ffnMoeLogits_3, 1)
 	th.Barrier()
-	moeGateUpQ80Q80_32x64(th, m.attnOutputDelta, m.attnPostNormA8_3, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_4, 1)
+	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu_2, m.attnPostNormA8_3, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_4, 1)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8_3, m.attnOutputDelta, 1)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_4, m.ffnMoeSwiglu_2, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.attnOutputDelta, m.ffnMoeSwigluA8_3, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
+	moeDownQ80_64x32(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_4, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
 	th.Barrier()
 	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_4, m.attnPostNormA8_3, m.blk1FfnGateShexp, m.blk1FfnUpShexp, 1)
 	th.Barrier()
 	quantize_Tx32(th, m.ffnShexpSwigluA8_2, m.ffnShexpSwiglu_4, 1)
 	th.Barrier()
-	matmulQ80_64x32(th, m.attnNorm_2, m.ffnShexpSwigluA8_2, m.blk1FfnDownShexp, 1)
+	matmulQ80_64x32(th, m.ffnShexpOut_4, m.ffnShexpSwigluA8_2, m.blk1FfnDownShexp, 1)
 	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.modelEmbedTokens_2, m.blk1FfnGateInpShexp, 1)
+	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnPostNorm_3, m.blk1FfnGateInpShexp, 1)
 	th.Barrier()
-	sigmoid_1x1(th, m.sharedExpertGate_2, m.sharedExpertGate_2, 1)
+	sigmoid_1x1(th, m.sharedExpertGateSigmoid_2, m.sharedExpertGate_2, 1)
 	th.Barrier()
-	mul_1x64(th, m.attnNorm_2, m.attnNorm_2, m.sharedExpertGate_2, 1)
+	mul_1x64(th, m.ffnShexpGated_4, m.ffnShexpOut_4, m.sharedExpertGateSigmoid_2, 1)
 	th.Barrier()
-	add_1x64(th, m.attnOutputDelta, m.attnOutputDelta, m.attnNorm_2, 1)
+	add_1x64(th, m.ffnOut_2, m.ffnMoeOut_2, m.ffnShexpGated_4, 1)
 	th.Barrier()
 
 	// head
-	norm_Rx64_a8(th, m.attnOutputDelta, m.attnResidual_2, m.outputNorm, m.resultNormA8_2, 1)
+	norm_Rx64_a8(th, m.ffnOut_2, m.attnResidual_3, m.outputNorm, m.resultNormA8_2, 1)
 	th.Barrier()
 	matmulQ80_300x64(th, m.resultOutput_2, m.resultNormA8_2, m.output, 1)
 }
