@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"qnc/compiler/parity"
+	"qnc/runtime/cpu"
 	"qnc/runtime/gguf"
 	"qnc/runtime/gguf/synth"
 	"qnc/runtime/tokenizer"
@@ -129,6 +130,25 @@ func checkInvariants(t *testing.T, p *probe, tokens []int32, measure func(a, b [
 // quantised build against the exact logits of the same file.
 func TestGopher(t *testing.T) {
 	checkModel(t, gopher, "testdata/gopher-17m-q4_k_m.exact.kld")
+}
+
+// TestTargets checks the kernels of every target CPU that this machine can run
+// but its best, which the other tests use.
+func TestTargets(t *testing.T) {
+	here := cpu.Detect()
+	for _, target := range cpu.Targets {
+		if here.Check(target) != nil || target.Name == here.Best().Name {
+			continue
+		}
+		t.Run(target.Name, func(t *testing.T) {
+			p := compileProbe(t, gopher, Options{Ctx: 512, TargetCPU: target.Name})
+			limit := 1.2 * llamaKLD["q4_k_m"]
+			checkInvariants(t, p, sourceTokens(t, gopher, 200), divergence, 2*limit)
+			if got := meanKLD(t, p.path, "testdata/gopher-17m-q4_k_m.exact.kld", "64"); !(got <= limit) {
+				t.Errorf("mean KLD %g, want at most %g", got, limit)
+			}
+		})
+	}
 }
 
 func checkModel(t *testing.T, model, base string) {
