@@ -44,13 +44,18 @@ func unary(fn string) func(*kern, []*Statement) *Statement {
 //		}
 //	}
 func emitElemwise(k *kern) {
+	expr := elemwise[k.v.Op]
+	names := []string{"out", "x", "y"}
+	if expr == nil || len(k.v.Args) >= len(names) {
+		k.fail("elementwise %s of %d operands has no expression", k.v.Op, len(k.v.Args))
+		return
+	}
 	t := k.v.Type
 	k.name = k.v.Op.String() + "_" + shapeName(t.Dims)
 	out, err := dense(k.v)
 	k.try(err)
 	views := []view{out}
 	k.out("out", k.v, ir.F32)
-	names := []string{"out", "x", "y"}
 	for i := range k.v.Args {
 		x := k.arg(i)
 		if k.fault != nil {
@@ -79,7 +84,7 @@ func emitElemwise(k *kern) {
 	for j := range k.v.Args {
 		xs = append(xs, raw("%s[%s]", names[j+1], index(j+1)))
 	}
-	body := raw("out[%s]", index(0)).Op("=").Add(elemwise[k.v.Op](k, xs))
+	body := raw("out[%s]", index(0)).Op("=").Add(expr(k, xs))
 	for i := len(loops) - 1; i > 0; i-- {
 		body = For(Id(fmt.Sprintf("i%d", i)).Op(":=").Range().Lit(k.static(loops[i].n))).Block(body)
 	}
