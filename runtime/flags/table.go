@@ -12,7 +12,8 @@ var table = []Flag{
 
 	// Text.
 	{Name: "prompt", Alt: []string{"p"}, Kind: String, Arg: "TEXT", In: chats | Tokenize | Perplexity, Help: "the text"},
-	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: chats | Tokenize | Perplexity, Help: "file with the text, - for stdin; one line feed at its end is dropped"},
+	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: chats | Perplexity, Help: "file with the text, - for stdin; one line feed at its end is dropped"},
+	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: Tokenize, Help: "file with the text, - for stdin"},
 	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "REQUEST.json", In: ApplyTemplate, Help: "file with the chat request, - for stdin"},
 	{Name: "binary-file", Alt: []string{"bf"}, Kind: String, Arg: "FILE", In: chats | Tokenize | Perplexity, Help: "file with the text, taken byte for byte before escapes"},
 	{Name: "escape", Alt: []string{"e"}, No: []string{"no-escape"}, Kind: Bool, Default: "true", In: chats | Tokenize, Help: `process \n \r \t \' \" \\ \xHH in texts`},
