@@ -151,3 +151,30 @@ func TestStageRunsItsPasses(t *testing.T) {
 		t.Errorf("have %s, want %s", have, want)
 	}
 }
+
+// TestCellBytes: a cache is known by its use, not by its shape.
+func TestCellBytes(t *testing.T) {
+	m, err := ir.Parse(`module m {
+	state @k : f16[S,256,2,32]
+	state @v : q8_0[S,256,2,32]
+	state @conv : f32[S,256,1000]
+}
+
+func f(%x: f32[T,2,32], %c: f32[256,1000], %pos: i32[T], %seq: i32[T]) {
+	store_rows @k, %x, %pos, %seq
+	store_rows @v, %x, %pos, %seq
+	%y = load_rows @k, %seq : f16[C,2,32]
+	store @conv, %c, %seq
+	return %x
+}
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	if have, want := cellBytes(m, 3), int64(3*(2*32*2+2*34)); have != want {
+		t.Errorf("a cell takes %d bytes, want %d", have, want)
+	}
+}
