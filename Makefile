@@ -45,6 +45,7 @@ generate:
 # Rewrites everything that is checked in and made; a pass that changed the meaning is refused.
 update: generate
 	$(GO) test ./passes -update
+	$(GO) test ./compiler/arch -update
 
 bench:
 	$(GO) test -run '^$$' -bench . ./...

@@ -127,14 +127,14 @@ func TestBadInput(t *testing.T) {
 		{"no machine", good, func(t *testing.T, dir string, o *Options) { o.Machine = filepath.Join(dir, "none.qir") }, fault.Usage, []string{"--machine", "none.qir"}},
 		{"other machine", good, func(t *testing.T, dir string, o *Options) { o.Machine = o.Out }, fault.Usage, []string{"--machine", "line 1"}},
 		{"no Go", good, func(t *testing.T, dir string, o *Options) { t.Setenv("PATH", "") }, fault.Missing, []string{"Go toolchain is missing", "install Go"}},
-		{"out is a folder", good, func(t *testing.T, dir string, o *Options) {
+		{"out would be a folder", good, func(t *testing.T, dir string, o *Options) {
 			o.Out = filepath.Join(dir, "folder")
-			if err := os.Mkdir(o.Out, 0o755); err != nil {
+			if err := os.MkdirAll(filepath.Join(o.Out, "m"), 0o755); err != nil {
 				t.Fatal(err)
 			}
 		}, fault.Usage, []string{"folder", "give the program a name"}},
-		{"out in no folder", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(dir, "none", "program") }, fault.Usage, []string{filepath.Join("none", "program")}},
-		{"out in a file", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(o.Out, "program") }, fault.Usage, []string{"program"}},
+		{"out in no folder", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(dir, "none", "program") }, fault.Usage, []string{filepath.Join("none", "program"), "there is no folder", "mkdir -p"}},
+		{"out in a file", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(o.Out, "program") }, fault.Usage, []string{"program is no folder: choose another place"}},
 		{"out is the model", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(dir, "m.gguf") }, fault.Usage, []string{"m.gguf", "-o"}},
 		{"cache blocks", good, func(t *testing.T, dir string, o *Options) { o.TypeK = "q8_0" }, fault.Usage, []string{"q8_0", "8 wide", "-ctk f16"}},
 		{"cache type", good, func(t *testing.T, dir string, o *Options) { o.TypeV = "q4_0" }, fault.Usage, []string{"q4_0", "f16, q8_0, f32"}},
@@ -229,7 +229,7 @@ func TestUnwritable(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Compile(context.Background(), model, &Options{Out: filepath.Join(out, "program"), Ctx: 64})
-	if err == nil || !strings.Contains(err.Error(), out) || strings.Contains(err.Error(), "\n") {
+	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), out) || !strings.Contains(err.Error(), "choose another place with -o") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("code %d, %v", fault.CodeOf(err), err)
 	}
 }

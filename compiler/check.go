@@ -9,11 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/tools/go/packages"
 
 	"qnc/codegen"
+	"qnc/ir"
 	"qnc/runtime/fault"
 )
 
@@ -84,26 +86,76 @@ func overlay(dir string, files []codegen.File) map[string][]byte {
 	return m
 }
 
-// origin finds the IR line above a position "file:line:col" of the emitted code.
+// origin finds the IR line of a position "file:line:col" of the emitted code:
+// that of the kernel that holds it or that the line calls.
 func (j *job) origin(pos string) string {
 	parts := strings.Split(pos, ":")
-	if len(parts) < 2 {
+	if len(parts) < 3 {
 		return ""
 	}
-	var line int
-	fmt.Sscan(parts[len(parts)-2], &line)
-	name := filepath.Base(strings.Join(parts[:len(parts)-2], ":"))
+	parts = parts[:len(parts)-1]
+	line, err := strconv.Atoi(parts[len(parts)-1])
+	if err != nil {
+		return ""
+	}
+	name := filepath.Base(strings.Join(parts[:len(parts)-1], ":"))
 	for _, f := range j.files[:j.own] {
 		if f.Name != name {
 			continue
 		}
 		lines := strings.Split(string(f.Data), "\n")
-		for i := min(line, len(lines)) - 1; i >= 0; i-- {
-			if ir, ok := strings.CutPrefix(lines[i], "// %"); ok {
-				return fmt.Sprintf(", in the code of %%%s (%s:%d)", ir, name, line)
-			}
+		if line < 1 || line > len(lines) {
+			return ""
+		}
+		if v := valueAbove(lines, enclosing(lines, line-1)); v != "" {
+			return fmt.Sprintf(", in the code of %s (%s:%d)", v, name, line)
+		}
+		if v := j.called(lines[line-1]); v != "" {
+			return fmt.Sprintf(", in the call of the kernel of %s (%s:%d)", v, name, line)
 		}
 		return fmt.Sprintf(" (%s:%d)", name, line)
+	}
+	return ""
+}
+
+// enclosing returns the line of the declaration that line i is part of, -1 outside of functions.
+func enclosing(lines []string, i int) int {
+	for at := i; at >= 0; at-- {
+		if strings.HasPrefix(lines[at], "func ") {
+			return at
+		}
+		if at < i && strings.HasPrefix(lines[at], "}") {
+			break
+		}
+	}
+	return -1
+}
+
+// valueAbove returns the IR line in the comment above a function, "" when there is none.
+func valueAbove(lines []string, at int) string {
+	if at < 1 {
+		return ""
+	}
+	text, _ := strings.CutPrefix(lines[at-1], "// ")
+	word, _, _ := strings.Cut(text, " ")
+	if strings.HasPrefix(word, "%") || slices.ContainsFunc(ir.Ops(), func(o ir.Op) bool { return o.String() == word }) {
+		return text
+	}
+	return ""
+}
+
+// called returns the IR line of the kernel that a line of a step calls.
+func (j *job) called(line string) string {
+	kernel, _, ok := strings.Cut(strings.TrimSpace(line), "(")
+	if !ok {
+		return ""
+	}
+	for _, f := range j.files[:j.own] {
+		lines := strings.Split(string(f.Data), "\n")
+		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "func "+kernel+"(") })
+		if v := valueAbove(lines, at); v != "" {
+			return v
+		}
 	}
 	return ""
 }

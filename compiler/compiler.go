@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"qnc/codegen"
@@ -61,9 +60,7 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 	j := &job{o: o, path: path, file: f, bar: newBar(o)}
 	defer j.cleanup()
 	defer j.bar.end()
-	if o.Out == "" {
-		o.Out = strings.TrimSuffix(filepath.Base(path), ".gguf")
-	}
+	o.Out = outPath(o.Out, path)
 	if o.StopAfter == Link && !o.DryRun {
 		if err := j.checkOut(); err != nil {
 			return nil, err
@@ -105,6 +102,9 @@ func (j *job) load(context.Context) error {
 		j.logf("qnc: %s: %s", j.path, n)
 	}
 	j.report("import", time.Since(start))
+	if err := j.dump("import"); err != nil {
+		return err
+	}
 	return j.artifact("graph", func() ([]byte, error) { return []byte(j.m.String()), nil })
 }
 
@@ -148,12 +148,12 @@ func CanRun(d ir.Device, v *ir.Value) bool {
 
 // optimise runs the passes that rewrite the graph.
 func (j *job) optimise(context.Context) error {
-	return j.run(func(p *passes.Pass) bool { return !p.Required && !(p.Lossy && j.o.Precise) })
+	return j.run(passes.Rewrites)
 }
 
 // place chooses devices and cuts the functions into parts.
 func (j *job) place(context.Context) error {
-	if err := j.run(func(p *passes.Pass) bool { return p.Required && p.Name != "plan-memory" }); err != nil {
+	if err := j.run(passes.Placement); err != nil {
 		return err
 	}
 	return j.artifact("placed", func() ([]byte, error) { return []byte(j.m.String()), nil })
@@ -161,23 +161,17 @@ func (j *job) place(context.Context) error {
 
 // plan gives every value its place in the arena.
 func (j *job) plan(context.Context) error {
-	if err := j.run(func(p *passes.Pass) bool { return p.Name == "plan-memory" }); err != nil {
+	if err := j.run(passes.Planning); err != nil {
 		return err
 	}
 	cpu.AssignLayouts(j.m, j.o.TargetCPU)
 	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })
 }
 
-// run applies the chosen passes of the pipeline.
-func (j *job) run(choose func(*passes.Pass) bool) error {
-	var list []*passes.Pass
-	for _, p := range passes.Default(false) {
-		if choose(p) {
-			list = append(list, p)
-		}
-	}
+// run applies the passes of one stage.
+func (j *job) run(stage passes.Stage) error {
 	start := time.Now()
-	err := passes.Run(j.m, target(), list, func(p *passes.Pass) error {
+	err := passes.Run(j.m, target(), stage.Passes(j.o.Precise), func(p *passes.Pass) error {
 		j.report(p.Name, time.Since(start))
 		err := j.dump(p.Name)
 		start = time.Now()

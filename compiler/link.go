@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/version"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,7 @@ func needGo() error {
 	}
 	cmd := exec.Command("go", "env", "GOVERSION")
 	cmd.Env = buildEnv()
+	group(cmd)
 	out, err := cmd.Output()
 	if err != nil {
 		return fault.New(fault.Missing, "the Go toolchain does not run: go env: %w; %s", err, cure)
@@ -41,15 +43,41 @@ func needGo() error {
 	return nil
 }
 
+// outPath is where the program goes: in a folder it has the model's name.
+func outPath(out, model string) string {
+	name := strings.TrimSuffix(filepath.Base(model), ".gguf")
+	if out == "" {
+		return name
+	}
+	st, err := os.Stat(out)
+	if err == nil && st.IsDir() || os.IsPathSeparator(out[len(out)-1]) {
+		return filepath.Join(out, name)
+	}
+	return out
+}
+
 // checkOut refuses a place where no program can stand, before any work is done.
 func (j *job) checkOut() error {
 	dir := filepath.Dir(j.o.Out)
-	if st, err := os.Stat(dir); err != nil || !st.IsDir() {
-		return fault.New(fault.Usage, "-o %s: there is no folder %s: make it or choose another place", j.o.Out, dir)
+	switch st, err := os.Stat(dir); {
+	case errors.Is(err, fs.ErrNotExist):
+		return fault.New(fault.Usage, "-o %s: there is no folder %s: make it (mkdir -p %s) or choose another place", j.o.Out, dir, quote(dir))
+	case err != nil || !st.IsDir():
+		return fault.New(fault.Usage, "-o %s: %s is no folder: choose another place", j.o.Out, dir)
 	}
 	if st, err := os.Stat(j.o.Out); err == nil && st.IsDir() {
 		return fault.New(fault.Usage, "-o %s is a folder: give the program a name", j.o.Out)
 	}
+	probe, err := os.CreateTemp(dir, ".qnc-*")
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return fault.New(fault.Usage, "-o %s: the folder %s cannot be written to (%w): choose another place with -o", j.o.Out, dir, err)
+	}
+	probe.Close()
+	os.Remove(probe.Name())
 	for _, out := range []string{j.o.Out, j.o.Out + ".weights"} {
 		for _, in := range j.file.Paths() {
 			a, aerr := os.Stat(out)
@@ -103,8 +131,7 @@ func (j *job) link(ctx context.Context) error {
 		out += ".exe"
 	}
 	if j.o.DryRun {
-		j.logf("%s", strings.Join(goBuild("$WORK/program", ""), " "))
-		j.logf("pack %s", out+".weights")
+		j.dryLink(out)
 		return nil
 	}
 	if err := needGo(); err != nil {
@@ -183,29 +210,6 @@ func (j *job) identify(entries []pack.Entry) (id [32]byte) {
 	}
 	h.Sum(id[:0])
 	return id
-}
-
-func goBuild(out, id string) []string {
-	return []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.buildID=" + id, "-o", out, "."}
-}
-
-// goBuild runs the toolchain in dir.
-func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
-	args := goBuild(out, id)
-	if j.o.Trace && id != "" {
-		j.logf("cd %s && CGO_ENABLED=0 GOAMD64=v1 %s", dir, strings.Join(args, " "))
-	}
-	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env = dir, buildEnv()
-	b, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		return fault.New(fault.Interrupted, "interrupted: %w", ctx.Err())
-	}
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return fault.New(fault.Missing, "go build failed: %s", strings.Join(strings.Fields(string(b)), " "))
-	}
-	return err
 }
 
 // sections are the weights in the layout that the kernels read, and the metadata.

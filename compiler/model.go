@@ -92,16 +92,29 @@ func defaultCtx(f *gguf.File, machine ir.Machine, opt arch.Options) (int, error)
 	if err != nil {
 		return 0, err
 	}
-	cell := int64(0)
-	for _, s := range r.Module.State {
-		if s.Type.Rank() > 1 && s.Type.Dims[1].Is(ctxStep) {
-			cell += int64(s.Type.Bytes(ir.Sizes{"S": opt.Seqs})) / ctxStep
-		}
-	}
+	cell := cellBytes(r.Module, opt.Seqs)
 	if cell > 0 && int64(ctx)*cell > mem/4 {
 		ctx = max(ctxStep, int(mem/4/cell)/ctxStep*ctxStep)
 	}
 	return ctx, nil
+}
+
+// cellBytes is what one cell of all KV caches takes, of all sequences: a cache
+// is the state that is written row by row.
+func cellBytes(m *ir.Module, seqs int) int64 {
+	n, seen := int64(0), map[*ir.Value]bool{}
+	for _, f := range m.Funcs {
+		for _, v := range f.Body {
+			if v.Op != ir.OpStoreRows && v.Op != ir.OpNormRopeStore && v.Op != ir.OpLoadRows || seen[v.Args[0]] {
+				continue
+			}
+			seen[v.Args[0]] = true
+			t := v.Args[0].Type.Clone()
+			t.Dims[1] = ir.Num(1)
+			n += int64(t.Bytes(ir.Sizes{"S": seqs}))
+		}
+	}
+	return n
 }
 
 // describe fills what the program knows of itself.

@@ -43,12 +43,16 @@ func (d Dim) Times(n int) Dim {
 // Sizes gives symbols their values.
 type Sizes map[string]int
 
-// At returns the extent under s.
+// At returns the extent under s, at most MaxBytes.
 func (d Dim) At(s Sizes) int {
 	if d.Sym == "" {
 		return d.Add
 	}
-	return d.Mul*((s[d.Sym]+d.Div-1)/d.Div) + d.Add
+	n := (s[d.Sym] + d.Div - 1) / d.Div
+	if n > 0 && d.Mul > MaxBytes/n {
+		return MaxBytes
+	}
+	return d.Mul*n + d.Add
 }
 
 func (d Dim) String() string {
@@ -75,7 +79,7 @@ var symbols = []string{"T", "R", "S", "C"}
 const maxExtent = 1 << 40
 
 func parseDim(s string) (Dim, error) {
-	bad := fmt.Errorf("bad dim %q: want a number, T, R, S or C, ceildiv(T,64), 2*T or T+3", s)
+	bad := fmt.Errorf("bad dim %.80q: want a number, T, R, S or C, ceildiv(T,64), 2*T or T+3", s)
 	num := func(s string, lo int) (int, bool) {
 		n, err := strconv.Atoi(s)
 		return n, err == nil && n >= lo && n <= maxExtent && strconv.Itoa(n) == s
@@ -115,35 +119,42 @@ func parseDim(s string) (Dim, error) {
 	return d, nil
 }
 
-// sameProduct reports whether shapes a and b hold equally many elements whatever the symbols are.
-func sameProduct(a, b []Dim) bool {
-	pa, ta := product(a)
-	pb, tb := product(b)
-	return pa == pb && slices.Equal(ta, tb)
+// A Product is a product of extents: a number and symbolic factors, sorted. One
+// whose number is too large is equal to nothing, not even to itself.
+type Product struct {
+	n    int // negative when it is too large
+	syms []string
 }
 
-// product returns the numeric factor of a shape and its symbolic factors, sorted.
-func product(dims []Dim) (int, []string) {
-	n := 1
-	var terms []string
+// maxProduct bounds the number of a Product: more elements than any memory holds.
+const maxProduct = 1 << 53
+
+// ProductOf returns the product of dims; of none it is 1.
+func ProductOf(dims ...Dim) Product {
+	p := Product{n: 1}
 	for _, d := range dims {
-		switch {
-		case d.Sym == "":
-			n = satMul(n, d.Add)
-		case d.Add == 0:
-			n = satMul(n, d.Mul)
-			terms = append(terms, Dim{d.Sym, d.Div, 1, 0}.String())
-		default:
-			terms = append(terms, "("+d.String()+")")
-		}
+		p = p.Times(d)
 	}
-	slices.Sort(terms)
-	return n, terms
+	return p
 }
 
-func satMul(a, b int) int {
-	if a != 0 && (b > maxExtent*64/a || b < 0) {
-		return -1
+// Times returns p times d.
+func (p Product) Times(d Dim) Product {
+	n := d.Add
+	if d.Sym != "" {
+		n = 1
+		if d.Add == 0 {
+			n, d.Mul = d.Mul, 1
+		}
+		p.syms = append(slices.Clone(p.syms), d.String())
+		slices.Sort(p.syms)
 	}
-	return a * b
+	if p.n < 0 || n < 0 || n != 0 && p.n > maxProduct/n {
+		return Product{n: -1}
+	}
+	p.n *= n
+	return p
 }
+
+// Equal reports whether p and q are the same number whatever the symbols are.
+func (p Product) Equal(q Product) bool { return p.n >= 0 && p.n == q.n && slices.Equal(p.syms, q.syms) }

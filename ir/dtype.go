@@ -13,8 +13,6 @@ const (
 	Q4_1
 	Q5_0
 	Q5_1
-	Q2_K
-	Q3_K
 	Q4_K
 	Q5_K
 	Q6_K
@@ -44,8 +42,6 @@ var dtypes = [numDTypes]DTypeInfo{
 	Q4_1: {"q4_1", 3, 32, 20, "f16 scale and minimum, 32 nibbles"},
 	Q5_0: {"q5_0", 6, 32, 22, "f16 scale, 32 five-bit minus 16"},
 	Q5_1: {"q5_1", 7, 32, 24, "f16 scale and minimum, 32 five-bit"},
-	Q2_K: {"q2_K", 10, 256, 84, "16 groups of 16 two-bit, four-bit scales and minima"},
-	Q3_K: {"q3_K", 11, 256, 110, "16 groups of 16 three-bit, six-bit scales"},
 	Q4_K: {"q4_K", 12, 256, 144, "8 groups of 32 nibbles, six-bit scales and minima"},
 	Q5_K: {"q5_K", 13, 256, 176, "8 groups of 32 five-bit, six-bit scales and minima"},
 	Q6_K: {"q6_K", 14, 256, 210, "16 groups of 16 six-bit, int8 scales"},

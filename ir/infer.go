@@ -78,7 +78,7 @@ func inferReshape(v *Value) (Type, error) {
 		return t, err
 	}
 	u := Tensor(t.DType, v.Dims("shape")...)
-	if !sameProduct(t.Dims, u.Dims) {
+	if !ProductOf(t.Dims...).Equal(ProductOf(u.Dims...)) {
 		return u, fmt.Errorf("cannot reshape %s to %s: the number of elements differs", t, u)
 	}
 	if u.Rank() > maxRank {
@@ -186,6 +186,9 @@ func inferRepeat(v *Value) (Type, error) {
 	}
 	if v.Attr.Get("map") == "" {
 		return u, fmt.Errorf("axis %d of %s is not 1: a grouped repeat needs map=interleaved or map=tiled", axis, t)
+	}
+	if k > 0 && max(d.Mul, d.Add) > maxExtent/k {
+		return u, fmt.Errorf("axis %d of %s cannot become %d times as long: at most %d", axis, t, k, maxExtent)
 	}
 	u.Dims[axis] = d.Times(k)
 	return u, nil

@@ -112,6 +112,69 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestProduct: equal for all values of the symbols, and too large is never equal.
+func TestProduct(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "1", true},
+		{"6,T", "T,2,3", true},
+		{"2*T,3", "6*T", true},
+		{"64*ceildiv(T,64)", "ceildiv(T,64),64", true},
+		{"T+1,2", "2,T+1", true},
+		{"T", "C", false},
+		{"0,T", "T,0", true},
+		{"1099511627776,1099511627776,3", "1099511627776,1099511627776,7", false},
+		{"1099511627776,16777216", "16777216,1099511627776", false},
+		{"1099511627776,8192", "8192,1099511627776", true},
+	} {
+		a, err := parseDims(c.a)
+		b, err2 := parseDims(c.b)
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		if have := ProductOf(a...).Equal(ProductOf(b...)); have != c.want {
+			t.Errorf("[%s] and [%s]: equal %v", c.a, c.b, have)
+		}
+	}
+}
+
+// TestVerifySizes: no size wraps around to one that fits.
+func TestVerifySizes(t *testing.T) {
+	const n = "1099511627776"
+	for _, c := range []struct{ decl, params, line, want string }{
+		{"", "%x: f32[" + n + "," + n + ",3]", "%y = reshape %x {shape=" + n + "," + n + ",7} : f32[" + n + "," + n + ",7]", "the number of elements differs"},
+		{"", "%x: f32[" + n + "]", "%y = repeat %x {axis=0 n=" + n + " map=tiled} : f32[0]", "times as long"},
+		{"weight @w : f32[" + n + "," + n + ",16777216,8] from=a rows=0:0:0:0", "%x: f32[8]", "%y = exp %x : f32[8]", "but its rows= name 0 rows"},
+		{"weight @w : f32[1,8] from=a rows=0:" + n + ":" + n + ":0,0:1:1:1", "%x: f32[8]", "%y = exp %x : f32[8]", "its rows= name more than"},
+		{"weight @w : f32[2,3,8] from=a rows=0:4:1:0", "%x: f32[8]", "%y = exp %x : f32[8]", "but its rows= name 4 rows"},
+		{"bound C 64\nstate @s : f32[S,32,8]", "%x: i32[T]", "%y = load_rows @s, %x : f32[C,8]", "C is at most 64, but @s has 32 cells: lower the bound"},
+	} {
+		m, err := Parse("module m level=graph {\n" + strings.ReplaceAll(c.decl, `\n`, "\n") + "\n}\n\nfunc f(" + c.params + ") {\n" + c.line + "\nreturn %y\n}\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Verify(); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s:\nhave %v\nwant %s", c.line, err, c.want)
+		}
+	}
+	if have := CeilDiv("T", 2).Times(1 << 40).At(Sizes{"T": 1 << 40}); have != MaxBytes {
+		t.Errorf("an extent wraps to %d", have)
+	}
+}
+
+// TestParseNesting: a tuple does not nest, and no depth costs more than its text.
+func TestParseNesting(t *testing.T) {
+	deep := strings.Repeat("(", 200_000)
+	for _, typ := range []string{deep, deep + strings.Repeat(")", 200_000), "((f32[1]), f32[1])", "(none)", "(f32[1]"} {
+		src := "module m {\n}\nfunc f(%x: f32[1]) {\n%y = exp %x : " + typ + "\nreturn %y\n}\n"
+		if _, err := Parse(src); err == nil || !strings.Contains(err.Error(), "line 4: bad type") || len(err.Error()) > 300 {
+			t.Errorf("%.20s…: have %.300v", typ, err)
+		}
+	}
+}
+
 // TestVerifyReportsAll: one run names every fault.
 func TestVerifyReportsAll(t *testing.T) {
 	m, err := Parse("module m level=graph {\n}\nfunc f(%x: f32[T,8]) {\n%y = rms_norm %x : f32[T,8]\n%z = add %y, %x : f32[T,4]\nreturn %z\n}")

@@ -60,22 +60,33 @@ func (t Type) Elems(s Sizes) int {
 	return n
 }
 
-// Bytes returns the storage of the tensor under s, rows of blocks padded up to whole blocks.
+// MaxBytes is where Bytes saturates: far above any memory, and sums of a few do not overflow.
+const MaxBytes = 1 << 56
+
+// Bytes returns the storage of t under s, rows of blocks padded up to whole
+// blocks and tuples summed, at most MaxBytes.
 func (t Type) Bytes(s Sizes) int {
 	n := 0
 	for _, m := range t.Tuple {
-		n += m.Bytes(s)
+		n = min(n+m.Bytes(s), MaxBytes)
 	}
 	if t.Dims == nil {
 		return n
 	}
-	i := t.DType.Info()
-	last := t.Last().At(s)
-	if last == 0 {
-		return 0
+	info := t.DType.Info()
+	n = info.BlockBytes
+	for i, d := range t.Dims {
+		x := max(d.At(s), 0)
+		if i == len(t.Dims)-1 {
+			x = (x + info.BlockElems - 1) / info.BlockElems
+		}
+		if n != 0 && x > MaxBytes/n {
+			n = MaxBytes
+		} else {
+			n *= x
+		}
 	}
-	rows := t.Elems(s) / last
-	return rows * ((last + i.BlockElems - 1) / i.BlockElems) * i.BlockBytes
+	return n
 }
 
 func (t Type) String() string {
@@ -103,40 +114,42 @@ func (t Type) String() string {
 // maxRank bounds the axes of a tensor.
 const maxRank = 8
 
+// parseType reads a type. A tuple holds tensors only, so that no text nests.
 func parseType(s string) (Type, error) {
 	if s == "none" {
 		return None, nil
 	}
-	if in, ok := strings.CutPrefix(s, "("); ok {
-		in, ok = strings.CutSuffix(in, ")")
-		if !ok {
-			return None, fmt.Errorf("bad type %q: want (type, type)", s)
-		}
-		t := Type{Tuple: []Type{}}
-		for _, m := range splitTop(in) {
-			u, err := parseType(m)
-			if err != nil {
-				return None, err
-			}
-			if u.IsTuple() || u.IsNone() {
-				return None, fmt.Errorf("bad type %q: a tuple holds tensors", s)
-			}
-			t.Tuple = append(t.Tuple, u)
-		}
-		return t, nil
+	in, ok := strings.CutPrefix(s, "(")
+	if !ok {
+		return parseTensor(s)
 	}
+	if in, ok = strings.CutSuffix(in, ")"); !ok {
+		return None, fmt.Errorf("bad type %.80q: want (type, type)", s)
+	}
+	t := Type{Tuple: []Type{}}
+	for _, m := range splitTop(in) {
+		u, err := parseTensor(m)
+		if err != nil {
+			return None, err
+		}
+		t.Tuple = append(t.Tuple, u)
+	}
+	return t, nil
+}
+
+func parseTensor(s string) (Type, error) {
 	name, rest, ok := strings.Cut(s, "[")
 	dims, layout, ok2 := strings.Cut(rest, "]")
 	d, ok3 := DTypeByName(name)
 	if !ok || !ok2 || !ok3 {
-		return None, fmt.Errorf("bad type %q: want dtype[dims], for example f32[T,2048]", s)
+		return None, fmt.Errorf("bad type %.80q: want dtype[dims], for example f32[T,2048]", s)
 	}
 	t := Type{DType: d, Dims: []Dim{}}
 	if layout != "" {
 		in, ok := strings.CutPrefix(layout, "<")
 		in, ok2 := strings.CutSuffix(in, ">")
 		if !ok || !ok2 || !isName(in) {
-			return None, fmt.Errorf("bad layout %q: want <name>", layout)
+			return None, fmt.Errorf("bad layout %.80q: want <name>", layout)
 		}
 		t.Layout = in
 	}
@@ -148,7 +161,7 @@ func parseType(s string) (Type, error) {
 		t.Dims = append(t.Dims, n)
 	}
 	if len(t.Dims) > maxRank {
-		return None, fmt.Errorf("bad type %q: %d axes, at most %d", s, len(t.Dims), maxRank)
+		return None, fmt.Errorf("bad type %.80q: %d axes, at most %d", s, len(t.Dims), maxRank)
 	}
 	return t, nil
 }

@@ -16,10 +16,12 @@ import (
 //   - only an op whose row says so takes a state symbol, as its first argument;
 //   - a placed module places every value, its arguments on its own device
 //     unless it is a transfer;
-//   - a planned module gives memory to every value that needs it, and two
-//     values that are alive together do not share it (see passes.PlanMemory).
+//   - a planned module gives memory to every value that needs it, aligned, and
+//     what is read has not been overwritten: two values that are alive together
+//     share none, but for an elementwise op in place of an operand;
+//   - a bound of C is at most the cells of every cache that it reads.
 func (m *Module) Verify() error {
-	c := &checker{m: m}
+	c := &checker{m: m, sizes: m.MaxSizes()}
 	names := map[string]bool{}
 	for _, v := range slices.Concat(m.Weights, m.State) {
 		if names[v.Name] {
@@ -45,8 +47,9 @@ func (m *Module) Verify() error {
 }
 
 type checker struct {
-	m    *Module
-	errs []error
+	m     *Module
+	sizes Sizes // the bounds
+	errs  []error
 }
 
 func (c *checker) add(format string, args ...any) {
@@ -75,17 +78,27 @@ func (c *checker) symbol(v *Value) {
 		}
 	}
 	if v.Rows != nil {
-		rows := 0
-		for _, r := range v.Rows {
-			rows += r.Len * r.Groups
+		c.rows(v)
+	}
+}
+
+// rows compares the rows of a weight with those that its rows= name.
+func (c *checker) rows(v *Value) {
+	named := 0
+	for _, r := range v.Rows {
+		if r.Groups > 0 && r.Len > maxProduct/r.Groups || r.Len*r.Groups > maxProduct-named {
+			c.add("%s: its rows= name more than %d rows", v, maxProduct)
+			return
 		}
-		if n := v.Type.Elems(nil) / max(v.Type.Last().At(nil), 1); n != rows {
-			c.add("%s is %s, %d rows, but its rows= name %d", v, v.Type, n, rows)
-		}
+		named += r.Len * r.Groups
+	}
+	if want := ProductOf(v.Type.Dims[:max(v.Type.Rank()-1, 0)]...); !want.Equal(ProductOf(Num(named))) {
+		c.add("%s is %s, but its rows= name %d rows", v, v.Type, named)
 	}
 }
 
 func (c *checker) function(f *Func) {
+	faults := len(c.errs)
 	report := func(v *Value, format string, args ...any) {
 		c.add("%s: %s: %s", f.Name, v.LongString(), fmt.Sprintf(format, args...))
 	}
@@ -124,6 +137,9 @@ func (c *checker) function(f *Func) {
 		}
 	}
 	c.placement(f, report)
+	if c.m.Level == LevelPlanned && len(c.errs) == faults {
+		c.arena(f, report)
+	}
 }
 
 func (c *checker) value(v *Value, report func(*Value, string, ...any)) {
@@ -166,6 +182,10 @@ func (c *checker) value(v *Value, report func(*Value, string, ...any)) {
 		report(v, "%v", err)
 	} else if !t.Equal(v.Type) {
 		report(v, "type is %s, want %s", v.Type, t)
+	} else if v.Op == OpLoadRows {
+		if n, cells := t.Dims[0].At(c.sizes), v.Args[0].Type.Dims[1].At(c.sizes); n > cells {
+			report(v, "%s is at most %d, but %s has %d cells: lower the bound", t.Dims[0], n, v.Args[0], cells)
+		}
 	}
 }
 

@@ -6,35 +6,6 @@ import (
 	"qnc/ir"
 )
 
-// A prod is a product of extents: a number times symbolic factors, sorted. A
-// negative number marks an overflow, which equals nothing.
-type prod struct {
-	n    int
-	syms []string
-}
-
-var one = prod{n: 1}
-
-func (p prod) times(d ir.Dim) prod {
-	n := d.Add
-	if d.Sym != "" {
-		n = 1
-		s := d
-		if d.Add == 0 {
-			n, s = d.Mul, ir.CeilDiv(d.Sym, d.Div)
-		}
-		p.syms = append(slices.Clone(p.syms), s.String())
-		slices.Sort(p.syms)
-	}
-	if p.n < 0 || n < 0 || n != 0 && p.n > 1<<53/n {
-		return prod{n: -1}
-	}
-	p.n *= n
-	return p
-}
-
-func (p prod) equal(q prod) bool { return p.n >= 0 && p.n == q.n && slices.Equal(p.syms, q.syms) }
-
 // A group pairs a run of axes of one shape with the run of axes of another
 // that holds the same elements in the same order.
 type group struct{ a, b []int }
@@ -68,14 +39,14 @@ func wide(dims []ir.Dim) []int {
 func shortest(a, b []ir.Dim, ax, bx []int) (int, int) {
 	for n := 2; n <= len(ax)+len(bx); n++ {
 		for i := max(1, n-len(bx)); i <= min(n-1, len(ax)); i++ {
-			p, q := one, one
+			p, q := ir.ProductOf(), ir.ProductOf()
 			for _, x := range ax[:i] {
-				p = p.times(a[x])
+				p = p.Times(a[x])
 			}
 			for _, x := range bx[:n-i] {
-				q = q.times(b[x])
+				q = q.Times(b[x])
 			}
-			if p.equal(q) {
+			if p.Equal(q) {
 				return i, n - i
 			}
 		}
@@ -85,15 +56,15 @@ func shortest(a, b []ir.Dim, ax, bx []int) (int, int) {
 
 // A layout gives the distance of neighbours along each axis of a view, in
 // elements of the tensor it looks into.
-type layout []prod
+type layout []ir.Product
 
 // dense is the layout of a tensor whose rows follow each other.
 func dense(dims []ir.Dim) layout {
 	l := make(layout, len(dims))
-	s := one
+	s := ir.ProductOf()
 	for i := len(dims) - 1; i >= 0; i-- {
 		l[i] = s
-		s = s.times(dims[i])
+		s = s.Times(dims[i])
 	}
 	return l
 }
@@ -102,7 +73,7 @@ func dense(dims []ir.Dim) layout {
 func (l layout) isDense(dims []ir.Dim) bool {
 	d := dense(dims)
 	for i := range l {
-		if !dims[i].Is(1) && !l[i].equal(d[i]) {
+		if !dims[i].Is(1) && !l[i].Equal(d[i]) {
 			return false
 		}
 	}
@@ -118,18 +89,18 @@ func (l layout) reshape(from, to []ir.Dim) (layout, bool) {
 	}
 	out := make(layout, len(to))
 	for i := range out {
-		out[i] = one
+		out[i] = ir.ProductOf()
 	}
 	for _, g := range gs {
 		for i, x := range g.a[1:] {
-			if p := g.a[i]; !l[p].equal(l[x].times(from[x])) {
+			if p := g.a[i]; !l[p].Equal(l[x].Times(from[x])) {
 				return nil, false
 			}
 		}
 		s := l[g.a[len(g.a)-1]]
 		for _, x := range slices.Backward(g.b) {
 			out[x] = s
-			s = s.times(to[x])
+			s = s.Times(to[x])
 		}
 	}
 	return out, true

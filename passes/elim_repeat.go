@@ -103,7 +103,7 @@ func (s *sinker) value(v *ir.Value) error {
 			return nil
 		}
 	}
-	sink := sinks[v.Op]
+	sink := sinkOf(v)
 	for i := len(args); ; {
 		if res, ok := s.try(sink, v, args); ok {
 			return s.commit(v, args, res)

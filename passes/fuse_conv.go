@@ -27,13 +27,13 @@ var fuseConv = rules(newRule(`func conv_split(%s, %x, %w, %seq) {
 	}
 	heads, kdim := q.Dims[1], q.Dims[2]
 	vheads, vdim := v.Dims[1], v.Dims[2]
-	n := prodOf(heads, kdim)
+	n := ir.ProductOf(heads, kdim)
 	cut := m.val("last")
 	ok := cut.Dim("start") == x[0] && cut.Dim("len") == c[0] &&
-		n.equal(prodOf(m.val("qs").Dim("len"))) &&
+		n.Equal(ir.ProductOf(m.val("qs").Dim("len"))) &&
 		m.val("ks").Dim("start") == m.val("qs").Dim("len") &&
 		m.val("vs").Dim("start") == m.val("qs").Dim("len").Times(2) &&
-		prodOf(vheads, vdim).equal(prodOf(m.val("vs").Dim("len"))) &&
+		ir.ProductOf(vheads, vdim).Equal(ir.ProductOf(m.val("vs").Dim("len"))) &&
 		m.val("vs").Dim("start").Plus(m.val("vs").Dim("len").Add) == x[1]
 	if !ok {
 		return false
@@ -42,11 +42,3 @@ var fuseConv = rules(newRule(`func conv_split(%s, %x, %w, %seq) {
 		"heads", heads, "kdim", kdim, "vheads", vheads, "vdim", vdim, "eps", m.attr("eps")), "q", "k", "v")
 	return true
 }))
-
-func prodOf(dims ...ir.Dim) prod {
-	p := one
-	for _, d := range dims {
-		p = p.times(d)
-	}
-	return p
-}

@@ -5,6 +5,7 @@ package passes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"qnc/ir"
@@ -16,10 +17,41 @@ type Pass struct {
 	Doc  string // one line for people
 	Run  func(*ir.Module, *Target) error
 
+	Stage        Stage   // the zero one is Rewrites
 	Reassociates bool    // sums in another order: values agree to 1e-5 of the largest
 	Lossy        bool    // changes values; left out by --precise
 	Bound        float64 // of a lossy pass: |after - before| over the largest |before|
 	Required     bool    // later stages need it: no selection leaves it out
+}
+
+// A Stage is a run of passes that a compile can stop after; Pipeline lists the
+// stages one after the other.
+type Stage uint8
+
+const (
+	Rewrites  Stage = iota // of a graph, which they leave one
+	Placement              // from a graph to a placed module
+	Planning               // from a placed module to a planned one
+)
+
+// stages gives the level of a module after each stage.
+var stages = [...]struct {
+	name  string
+	level ir.Level
+}{
+	Rewrites:  {"rewrites", ir.LevelGraph},
+	Placement: {"placement", ir.LevelPlaced},
+	Planning:  {"planning", ir.LevelPlanned},
+}
+
+func (s Stage) String() string { return stages[s].name }
+
+// Level is that of a module after the stage.
+func (s Stage) Level() ir.Level { return stages[s].level }
+
+// Passes returns the passes of the stage in order; precise leaves out those that lose precision.
+func (s Stage) Passes(precise bool) []*Pass {
+	return slices.DeleteFunc(Default(precise), func(p *Pass) bool { return p.Stage != s })
 }
 
 // A Target is what passes may know of the code generators.

@@ -166,10 +166,16 @@ func near(p *Pass, x, y eval.Tensor) error {
 	}
 	for i, a := range x.Data {
 		b := y.Data[i]
-		largest = max(largest, math.Abs(float64(a)))
 		if a == b || a != a && b != b {
+			if a-a == 0 { // finite
+				largest = max(largest, math.Abs(float64(a)))
+			}
 			continue
 		}
+		if math.IsInf(float64(a), 0) || math.IsInf(float64(b), 0) { // no bound covers them
+			return fmt.Errorf("element %d is %g, was %g", i, b, a)
+		}
+		largest = max(largest, math.Abs(float64(a)))
 		if d := math.Abs(float64(a) - float64(b)); !(d <= worst) {
 			worst = d
 		}
@@ -178,6 +184,29 @@ func near(p *Pass, x, y eval.Tensor) error {
 		return fmt.Errorf("off by %g of %g, allowed %g", worst, largest, bound*largest)
 	}
 	return nil
+}
+
+// TestNear: a bound is that of the finite values; infinities and NaN agree.
+func TestNear(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	p := &Pass{Reassociates: true}
+	for _, c := range []struct {
+		x, y []float32
+		ok   bool
+	}{
+		{[]float32{1, inf, nan}, []float32{1 + 1e-6, inf, nan}, true},
+		{[]float32{1, inf}, []float32{2, inf}, false},
+		{[]float32{1, inf}, []float32{1, -inf}, false},
+		{[]float32{1, inf}, []float32{1, 3e38}, false},
+		{[]float32{1, 3e38}, []float32{1, inf}, false},
+		{[]float32{1, nan}, []float32{1, 2}, false},
+		{[]float32{1, 2}, []float32{1, nan}, false},
+	} {
+		shape := []int{len(c.x)}
+		if err := near(p, eval.Tensor{Shape: shape, Data: c.x}, eval.Tensor{Shape: shape, Data: c.y}); (err == nil) != c.ok {
+			t.Errorf("%v and %v: %v", c.x, c.y, err)
+		}
+	}
 }
 
 // runModule returns the results of f and the state that it leaves.
@@ -274,7 +303,7 @@ func TestOrder(t *testing.T) {
 			t.Errorf("pass %q: %v", p.Name, err)
 		}
 	}
-	ordered := map[string]bool{}
+	ordered, pairs := map[string]bool{}, map[[2]string]bool{}
 	for _, o := range Order {
 		i, ok := at[o.Before]
 		j, ok2 := at[o.After]
@@ -282,10 +311,31 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%s must come before %s: %s", o.Before, o.After, o.Why)
 		}
 		ordered[o.Before], ordered[o.After] = true, true
+		if pair := [2]string{o.Before, o.After}; pairs[pair] {
+			t.Errorf("%s before %s stands there twice: join the reasons", o.Before, o.After)
+		} else {
+			pairs[pair] = true
+		}
 	}
-	for _, p := range Pipeline {
+	for i, p := range Pipeline {
+		if i > 0 && p.Stage < Pipeline[i-1].Stage {
+			t.Errorf("pass %q of stage %s comes after one of stage %s", p.Name, p.Stage, Pipeline[i-1].Stage)
+		}
 		if !ordered[p.Name] {
 			t.Errorf("pass %q: no order is declared: say what it must precede or follow, and why", p.Name)
+		}
+	}
+}
+
+// TestStages: each stage leaves the level that it says, so that the passes of the next can count on it.
+func TestStages(t *testing.T) {
+	m := parse(t, "module m level=graph {\ndevice cpu\nbound T 4\n}\n\nfunc f(%x: f32[T,8]) {\n%y = exp %x : f32[T,8]\nreturn %y\n}\n")
+	for _, s := range []Stage{Rewrites, Placement, Planning} {
+		if err := Run(m, nil, s.Passes(false), nil); err != nil {
+			t.Fatal(err)
+		}
+		if m.Level != s.Level() {
+			t.Errorf("stage %s leaves a module of level %s, want %s", s, m.Level, s.Level())
 		}
 	}
 }

@@ -29,11 +29,11 @@ var Pipeline = []Pass{
 	{Name: "fuse-norm", Doc: "residual sum, norm, weight, gate and quantisation become norm or gated_norm",
 		Run: fuseNorm},
 	{Name: "place", Doc: "every weight, state and value gets its device, within the devices' memory",
-		Run: place, Required: true},
+		Run: place, Stage: Placement, Required: true},
 	{Name: "partition", Doc: "functions are cut into parts on one device, as few as there can be, with transfers between them",
-		Run: partition, Required: true},
+		Run: partition, Stage: Placement, Required: true},
 	{Name: "plan-memory", Doc: "values get their places in one arena a device, by the time they live",
-		Run: planMemory, Required: true},
+		Run: planMemory, Stage: Planning, Required: true},
 }
 
 // An Ordering says that one pass comes before another, and why.
@@ -54,10 +54,7 @@ var Order = []Ordering{
 	{"fuse-moe-down", "quantize-acts", "a quantised activation between matmul_id and its sum is no longer the pattern"},
 	{"fuse-rope", "fuse-norm", "a norm in front of a rotary embedding belongs to it"},
 	{"quantize-acts", "fuse-norm", "norm writes the quantised activation itself"},
-	{"fuse-norm", "place", "rewrites know no devices"},
+	{"fuse-norm", "place", "rewrites know no devices; which device runs a value is known once it has its last form"},
 	{"place", "partition", "parts are runs of values on one device"},
 	{"partition", "plan-memory", "lifetimes follow the final order; transfers need memory too"},
-	{"fuse-norm", "place", "which device runs a value is known once it has its last form"},
-	{"place", "partition", "parts are runs on one device"},
-	{"partition", "plan-memory", "how long a value lives depends on the order of the parts"},
 }

@@ -114,7 +114,7 @@ func (p *placer) symbols() error {
 		w, s := symbolBytes(p.m, d.Name, p.sizes)
 		room[d.Name] = d.Mem - arena[""] - w - s
 		if d.Mem == 0 {
-			room[d.Name] = maxBytes
+			room[d.Name] = ir.MaxBytes
 		}
 	}
 	full := map[ir.Device]bool{}

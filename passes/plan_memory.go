@@ -8,9 +8,6 @@ import (
 	"qnc/ir"
 )
 
-// arenaAlign is the alignment of every value in the arena: a cache line, and a vector of 512 bits.
-const arenaAlign = 64
-
 // planMemory gives every value that needs memory a place in the arena of its
 // device. Each function is planned on its own from offset 0: functions run one
 // at a time and share the arena.
@@ -56,7 +53,7 @@ func checkBounds(m *ir.Module, sizes ir.Sizes) error {
 				}
 			}
 		}
-		if bytesOf(v.Type, sizes) >= maxBytes {
+		if bytesOf(v.Type, sizes) >= ir.MaxBytes {
 			return fmt.Errorf("%s is %s, which no memory holds under the bounds: lower them", v, v.Type)
 		}
 		return nil
@@ -243,4 +240,4 @@ func arrange(blocks []*block) {
 	}
 }
 
-func alignUp(n int64) int64 { return (n + arenaAlign - 1) &^ (arenaAlign - 1) }
+func alignUp(n int64) int64 { return (n + ir.ArenaAlign - 1) &^ (ir.ArenaAlign - 1) }

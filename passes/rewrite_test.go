@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/tools/txtar"
@@ -178,4 +179,19 @@ func FuzzPasses(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSinkByClass: an elementwise op needs no row for repeats to sink below it.
+func TestSinkByClass(t *testing.T) {
+	for _, o := range ir.Ops() {
+		n := len(strings.Fields(o.Info().Args))
+		if o.Info().Class == ir.Elemwise && n <= 2 && sinkOf(&ir.Value{Op: o, Args: make([]*ir.Value, n)}) == nil {
+			t.Errorf("repeats do not sink below %s", o)
+		}
+	}
+	for _, op := range []ir.Op{ir.OpExp, ir.OpAdd} {
+		if sinks[op] != nil {
+			t.Errorf("%s has a row that says what its class says", op)
+		}
+	}
 }

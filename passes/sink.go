@@ -6,20 +6,14 @@ import (
 	"qnc/ir"
 )
 
-// sinks says for each op how repeats of its arguments sink below it. An op
-// that is not listed reads its arguments as they are.
+// sinks says how repeats of an op's arguments sink below it, where its class
+// does not say so.
 var sinks = map[ir.Op]sinkFunc{
 	ir.OpReshape: sinkReshape,
 	ir.OpPermute: sinkPermute,
 	ir.OpSlice:   sinkSlice,
 
-	ir.OpCont:     sinkBut(0),
-	ir.OpExp:      sinkBut(0),
-	ir.OpSigmoid:  sinkBut(0),
-	ir.OpSilu:     sinkBut(0),
-	ir.OpSoftplus: sinkBut(0),
-	ir.OpScale:    sinkBut(0),
-	ir.OpClamp:    sinkBut(0),
+	ir.OpCont: sinkBut(0),
 
 	ir.OpCumsum:   sinkBut(1),
 	ir.OpSoftmax:  sinkBut(1),
@@ -32,17 +26,26 @@ var sinks = map[ir.Op]sinkFunc{
 	ir.OpPad:      sinkAxis,
 	ir.OpConcat:   sinkConcat,
 
-	ir.OpAdd: sinkBinary,
-	ir.OpSub: sinkBinary,
-	ir.OpMul: sinkBinary,
-	ir.OpDiv: sinkBinary,
-
 	ir.OpRope:       sinkRope,
 	ir.OpMatMul:     sinkMatMul,
 	ir.OpMatMulID:   sinkMatMulID,
 	ir.OpSolveTri:   sinkSolveTri,
 	ir.OpAffineScan: sinkAffineScan,
 	ir.OpAttention:  sinkAttention,
+}
+
+// sinkOf returns how repeats sink below v; nil when v reads its arguments as they are.
+func sinkOf(v *ir.Value) sinkFunc {
+	if f := sinks[v.Op]; f != nil || v.Op.Info().Class != ir.Elemwise {
+		return f
+	}
+	switch len(v.Args) {
+	case 1:
+		return sinkBut(0)
+	case 2:
+		return sinkBinary
+	}
+	return nil
 }
 
 // sinkBut sinks repeats of all axes but the last n.
@@ -203,7 +206,8 @@ func joinAxes(v *ir.Value, x, y operand, drop int) (sunk, bool) {
 		}
 		out[n-i] = r
 	}
-	return sunk{out, setAttr(v, v.Attr, "map", need)}, true
+	attr := setAttr(v, v.Attr, "map", need)
+	return sunk{out, attr}, attr.Get("map") == need // an op without map groups nothing
 }
 
 func sinkBinary(v *ir.Value, args []operand) (sunk, bool) {

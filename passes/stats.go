@@ -41,41 +41,10 @@ type DeviceStats struct {
 	Arena   int64     `json:"arena_bytes"` // the largest function's
 }
 
-// maxBytes is where sizes saturate: far above any memory, and sums of a few do not overflow.
-const maxBytes = 1 << 56
+// bytesOf returns the storage of t under s, at most ir.MaxBytes.
+func bytesOf(t ir.Type, s ir.Sizes) int64 { return int64(t.Bytes(s)) }
 
-// bytesOf returns the storage of t under s, saturated at maxBytes.
-func bytesOf(t ir.Type, s ir.Sizes) int64 {
-	if t.IsTuple() {
-		n := int64(0)
-		for _, m := range t.Tuple {
-			n = satAdd(n, bytesOf(m, s))
-		}
-		return n
-	}
-	if t.IsNone() {
-		return 0
-	}
-	info := t.DType.Info()
-	n := int64(info.BlockBytes)
-	for i, d := range t.Dims {
-		x := int64(max(d.At(s), 0))
-		if i == len(t.Dims)-1 {
-			x = (x + int64(info.BlockElems) - 1) / int64(info.BlockElems)
-		}
-		n = satMul(n, x)
-	}
-	return n
-}
-
-func satAdd(a, b int64) int64 { return min(a+b, maxBytes) }
-
-func satMul(a, b int64) int64 {
-	if a != 0 && b > maxBytes/a {
-		return maxBytes
-	}
-	return a * b
-}
+func satAdd(a, b int64) int64 { return min(a+b, ir.MaxBytes) }
 
 // isFree reports whether v costs no launch: it only renames memory that is there.
 func isFree(v *ir.Value) bool { return v.Op.IsView() || v.Op == ir.OpLoadRows }

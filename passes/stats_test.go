@@ -75,12 +75,12 @@ func TestBytesSaturate(t *testing.T) {
 		t    ir.Type
 		want int64
 	}{
-		{ir.Tensor(ir.F32, big, big, big), maxBytes},
+		{ir.Tensor(ir.F32, big, big, big), ir.MaxBytes},
 		{ir.Tensor(ir.F32, big, big, ir.Num(0)), 0},
 		{ir.Tensor(ir.Q4_K, ir.Num(3), ir.Num(300)), 3 * 2 * 144},
 		{ir.Type{DType: ir.F32, Dims: []ir.Dim{}}, 4},
 		{ir.None, 0},
-		{ir.Type{Tuple: []ir.Type{ir.Tensor(ir.F32, big, big), ir.Tensor(ir.F32, big, big)}}, maxBytes},
+		{ir.Type{Tuple: []ir.Type{ir.Tensor(ir.F32, big, big), ir.Tensor(ir.F32, big, big)}}, ir.MaxBytes},
 	} {
 		if have := bytesOf(c.t, nil); have != c.want {
 			t.Errorf("%s: %d, want %d", c.t, have, c.want)

@@ -17,7 +17,7 @@ import (
 const (
 	evalTokens = 65      // of one run: a chunk of the delta rule and one more
 	evalFirst  = 3       // position of the first: what stands before is in the state
-	evalElems  = 1 << 28 // most elements of a tensor
+	evalElems  = 1 << 28 // most elements that are alive at once
 	evalShown  = 4       // values printed of a result
 )
 
@@ -27,10 +27,10 @@ const (
 func evaluate(w io.Writer, m *ir.Module, seed string) error {
 	sizes := evalSizes(m)
 	for _, f := range m.Funcs {
-		g := &generator{seed: seed, sizes: sizes}
+		g := &generator{seed: seed, sizes: sizes, left: evalElems}
 		env := &eval.Env{Sizes: sizes, MaxElems: evalElems, State: map[string]eval.Tensor{}, Weight: g.tensor}
 		for _, s := range m.State {
-			x, err := g.tensor(s)
+			x, err := g.keep(s)
 			if err != nil {
 				return err
 			}
@@ -100,15 +100,26 @@ func evalSizes(m *ir.Module) ir.Sizes {
 type generator struct {
 	seed  string
 	sizes ir.Sizes
+	left  int // elements that state and parameters may still have
 }
 
-// tensor makes normal numbers for v. Rows of a matrix have length one, and
+// keep makes a tensor that stays for the whole run.
+func (g *generator) keep(v *ir.Value) (eval.Tensor, error) {
+	x, err := g.within(v, g.left)
+	g.left -= len(x.Data)
+	return x, err
+}
+
+// tensor makes one that does not, such as a weight.
+func (g *generator) tensor(v *ir.Value) (eval.Tensor, error) { return g.within(v, evalElems) }
+
+// within makes normal numbers for v. Rows of a matrix have length one, and
 // vectors are negative: a decay then decays, and norms do not mind.
-func (g *generator) tensor(v *ir.Value) (eval.Tensor, error) {
+func (g *generator) within(v *ir.Value, most int) (eval.Tensor, error) {
 	n := 1
 	for _, d := range v.Type.Shape(g.sizes) {
-		if d < 0 || d > evalElems || n*d > evalElems {
-			return eval.Tensor{}, fmt.Errorf("%s: %s is too large to evaluate", v, v.Type)
+		if d < 0 || d > most || n*d > most {
+			return eval.Tensor{}, fmt.Errorf("%s: %s is too large to evaluate: at most %d elements are alive at once", v, v.Type, evalElems)
 		}
 		n *= d
 	}
@@ -130,7 +141,7 @@ func (g *generator) tensor(v *ir.Value) (eval.Tensor, error) {
 // param makes an argument of f: positions that follow each other, the last
 // sequence, indices that every reader accepts, or numbers.
 func (g *generator) param(f *ir.Func, p *ir.Value) (eval.Tensor, error) {
-	x, err := g.tensor(p)
+	x, err := g.keep(p)
 	if err != nil || p.Type.DType != ir.I32 {
 		return x, err
 	}

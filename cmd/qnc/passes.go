@@ -14,6 +14,7 @@ import (
 type passRow struct {
 	Name         string     `json:"name"`
 	Doc          string     `json:"doc"`
+	Stage        string     `json:"stage"`
 	Required     bool       `json:"required"`
 	Reassociates bool       `json:"reassociates"`
 	Lossy        bool       `json:"lossy"`
@@ -52,7 +53,7 @@ func newPasses() *cobra.Command {
 func passRows() []passRow {
 	var out []passRow
 	for _, p := range passes.Pipeline {
-		r := passRow{p.Name, p.Doc, p.Required, p.Reassociates, p.Lossy, p.Bound, []orderRow{}}
+		r := passRow{p.Name, p.Doc, p.Stage.String(), p.Required, p.Reassociates, p.Lossy, p.Bound, []orderRow{}}
 		for _, o := range passes.Order {
 			if o.Before == p.Name {
 				r.Before = append(r.Before, orderRow{o.After, o.Why})

@@ -48,13 +48,18 @@ func unary(fn string) func(*kern, []*Statement) *Statement {
 //
 //	kernel.Mul(out[i0*512:][:512], x[i0*1024:], y[0:])
 func emitElemwise(k *kern) {
+	expr := elemwise[k.v.Op]
+	names := []string{"out", "x", "y"}
+	if expr == nil || len(k.v.Args) >= len(names) {
+		k.fail("elementwise %s of %d operands has no expression", k.v.Op, len(k.v.Args))
+		return
+	}
 	t := k.v.Type
 	k.name = k.v.Op.String() + "_" + shapeName(t.Dims)
 	out, err := dense(k.v)
 	k.try(err)
 	views := []view{out}
 	k.out("out", k.v, ir.F32)
-	names := []string{"out", "x", "y"}
 	for i := range k.v.Args {
 		x := k.arg(i)
 		if k.fault != nil {
@@ -86,7 +91,7 @@ func emitElemwise(k *kern) {
 	inner := len(loops) - 1
 	body := k.rowCall(loops, names)
 	if body == nil {
-		body = raw("out[%s]", index(0)).Op("=").Add(elemwise[k.v.Op](k, xs))
+		body = raw("out[%s]", index(0)).Op("=").Add(expr(k, xs))
 		inner = len(loops)
 	}
 	for i := inner - 1; i > 0; i-- {

@@ -54,17 +54,38 @@ type Env struct {
 	// Trace, when set, sees every tensor as it is computed, members of tuples
 	// at their part.
 	Trace func(v *ir.Value, t Tensor)
-	// MaxElems bounds a tensor; 0 is 2^31.
+	// MaxElems bounds a tensor and the sum of all that are alive at once:
+	// state, parameters, the weights of an op and what is still read. 0 is 2^31.
 	MaxElems int
+
+	live int // elements that this run holds
+}
+
+func (e *Env) limit() int {
+	if e.MaxElems <= 0 {
+		return 1 << 31
+	}
+	return e.MaxElems
+}
+
+// hold counts n elements, before they are made where the run makes them.
+func (e *Env) hold(n int) error {
+	if n > e.limit()-e.live {
+		return fmt.Errorf("more than %d elements are alive at once: lower the bounds of the sizes", e.limit())
+	}
+	e.live += n
+	return nil
+}
+
+func (e *Env) release(ts ...Tensor) {
+	for _, t := range ts {
+		e.live -= volume(t.Shape)
+	}
 }
 
 // shape returns the extents of t, with errors for sizes that are missing or absurd.
 func (e *Env) shape(t ir.Type) ([]int, error) {
-	limit := e.MaxElems
-	if limit <= 0 {
-		limit = 1 << 31
-	}
-	n := 1
+	limit, n := e.limit(), 1
 	for _, d := range t.Dims {
 		if _, ok := e.Sizes[d.Sym]; !ok && d.Sym != "" {
 			return nil, fmt.Errorf("%s: the size of %s is not given", t, d.Sym)
@@ -115,9 +136,19 @@ func (e *Env) Run(f *ir.Func, params []Tensor) ([]Tensor, error) {
 	if e.State == nil {
 		e.State = map[string]Tensor{}
 	}
+	e.live = 0
+	for _, s := range e.State { // the sum has no order
+		if err := e.hold(len(s.Data)); err != nil {
+			return nil, fmt.Errorf("%s: state: %w", f.Name, err)
+		}
+	}
 	vals := make(map[*ir.Value][]Tensor, len(f.Body))
 	for i, p := range f.Params {
-		if err := e.fits(params[i], p.Type); err != nil {
+		err := e.fits(params[i], p.Type)
+		if err == nil {
+			err = e.hold(len(params[i].Data))
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%s: parameter %s: %w", f.Name, p, err)
 		}
 		vals[p] = params[i : i+1]
@@ -133,6 +164,7 @@ func (e *Env) Run(f *ir.Func, params []Tensor) ([]Tensor, error) {
 			e.Trace(v, out[0])
 		}
 		for _, a := range dies[i] {
+			e.release(vals[a]...)
 			delete(vals, a)
 		}
 	}
@@ -199,6 +231,12 @@ func (e *Env) apply(v *ir.Value, vals map[*ir.Value][]Tensor) ([]Tensor, error) 
 			return nil, err
 		}
 		c.in[i] = t[0]
+		if a.Op == ir.OpWeight {
+			if err := e.hold(len(t[0].Data)); err != nil {
+				return nil, err
+			}
+			defer e.release(t[0])
+		}
 		if a.Type.IsTuple() {
 			c.tuple = t
 		}
@@ -209,6 +247,9 @@ func (e *Env) apply(v *ir.Value, vals map[*ir.Value][]Tensor) ([]Tensor, error) 
 	}
 	for _, t := range types {
 		shape, err := e.shape(t)
+		if err == nil {
+			err = e.hold(volume(shape))
+		}
 		if err != nil {
 			return nil, err
 		}

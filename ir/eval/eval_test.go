@@ -358,3 +358,43 @@ func f(%x: f32[T,3], %seq: i32[T]) {
 		}
 	}
 }
+
+// TestRunBudget: what is alive at once is bounded, not what has been.
+func TestRunBudget(t *testing.T) {
+	const head = "module m {\n\tweight @w : f32[16,16]\n\tstate @s : f32[S,16]\n}\n\nfunc f(%x: f32[16], %seq: i32[T]) {\n"
+	for _, c := range []struct {
+		body string
+		max  int // x has 16 elements, seq 1 until it is known to be unused
+		ok   bool
+	}{
+		{"%a = exp %x : f32[16]\n%b = exp %a : f32[16]\n%c = exp %b : f32[16]\n%d = exp %c : f32[16]\nreturn %d", 16 + 1 + 16, true},
+		{"%a = exp %x : f32[16]\n%b = exp %a : f32[16]\n%c = exp %b : f32[16]\n%d = exp %c : f32[16]\nreturn %d", 16 + 16, false},
+		{"%a = exp %x : f32[16]\n%b = exp %x : f32[16]\n%c = add %a, %b : f32[16]\nreturn %c, %x", 4 * 16, true},
+		{"%a = exp %x : f32[16]\n%b = exp %x : f32[16]\n%c = add %a, %b : f32[16]\nreturn %c, %x", 4*16 - 1, false},
+		{"%a = repeat %v {axis=0 n=4} : f32[4,16]\nreturn %a", 16 + 64, true},
+		{"%a = repeat %v {axis=0 n=4} : f32[4,16]\nreturn %a", 16 + 63, false},
+		{"%m = matmul %v, @w : f32[1,16]\nreturn %m", 16 + 256 + 16, true},
+		{"%m = matmul %v, @w : f32[1,16]\nreturn %m", 16 + 256 + 15, false},
+		{"store @s, %x, %seq\nreturn %x", 17 + 32, true},
+		{"store @s, %x, %seq\nreturn %x", 17 + 31, false},
+	} {
+		body := c.body
+		if strings.Contains(body, "%v") {
+			body = "%v = reshape %x {shape=1,16} : f32[1,16]\n" + body
+		}
+		m, err := ir.Parse(head + body + "\n}\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Verify(); err != nil {
+			t.Fatal(err)
+		}
+		e := &Env{Sizes: ir.Sizes{"T": 1, "S": 2}, MaxElems: c.max, Weight: func(v *ir.Value) (Tensor, error) { return New(v.Type.Shape(nil)...), nil }}
+		for range 2 { // a run leaves nothing behind but its state
+			_, err = e.Run(m.Funcs[0], []Tensor{New(16), New(1)})
+		}
+		if (err == nil) != c.ok || err != nil && !strings.Contains(err.Error(), "elements are alive at once") {
+			t.Errorf("%s with %d: %v", body, c.max, err)
+		}
+	}
+}

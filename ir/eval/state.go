@@ -11,6 +11,9 @@ func (c *call) row(seq int) (Tensor, error) {
 	t, ok := c.env.State[s.Name]
 	if !ok {
 		shape, err := c.env.shape(s.Type)
+		if err == nil {
+			err = c.env.hold(volume(shape))
+		}
 		if err != nil {
 			return t, fmt.Errorf("state %s: %w", s, err)
 		}

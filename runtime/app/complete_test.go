@@ -71,7 +71,11 @@ func TestCompleteLimits(t *testing.T) {
 	f = newFake(t)
 	f.says(t, strings.Repeat("a b ", 500))
 	r = run(t, f, "complete", "-p", "x", "-c", "20", "--temp", "0")
-	r.check(t, 0, r.stdout, "gopher: stopped: the context is full (20 of 20 tokens): recompile for a longer one: qnc compile gopher.gguf -o gopher -c 40\n")
+	r.check(t, 0, r.stdout, "gopher: stopped: the context is full (20 of 20 tokens): for a longer one raise or drop -c (compiled for 256)\n")
+	f = newFake(t)
+	f.says(t, strings.Repeat("a b ", 500))
+	r = run(t, f, "complete", "-p", "x", "--temp", "0")
+	r.check(t, 0, r.stdout, "(256 of 256 tokens): for a longer one recompile: qnc compile gopher.gguf -o gopher -c 512\n")
 
 	// A text that is longer is refused with counts.
 	f = newFake(t)
@@ -80,6 +84,14 @@ func TestCompleteLimits(t *testing.T) {
 	if len(f.prompts) != 0 {
 		t.Error("part of it was evaluated")
 	}
+	// The cure is the one that helps: a larger -c only where it was compiled for that.
+	for _, c := range []struct {
+		words int
+		cure  string
+	}{{50, "raise or drop --ctx-size (compiled for 256)\n"}, {300, "recompile: qnc compile gopher.gguf -o gopher -c 1024\n"}} {
+		run(t, newFake(t), "complete", "-p", strings.Repeat("x ", c.words), "--ctx-size", "32").check(t, 4, "", "shorten it, or "+c.cure)
+	}
+	run(t, newFake(t), "-p", strings.Repeat("x ", 50), "-c", "32").check(t, 4, "", "raise or drop -c (compiled for 256)\n")
 }
 
 func TestIgnoreEOS(t *testing.T) {
@@ -178,6 +190,16 @@ func TestTokenize(t *testing.T) {
 	w.Env.Stdin = strings.NewReader("a\nb")
 	if b := w.run().stdout; a != b || !strings.HasPrefix(a, "[") || !strings.HasSuffix(a, "]\n") || !strings.Contains(a, ", ") {
 		t.Errorf("--ids: %q, from stdin %q", a, b)
+	}
+	file := filepath.Join(t.TempDir(), "text")
+	if err := os.WriteFile(file, []byte("a\nb\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := run(t, newFake(t), "tokenize", "-p", `a\nb\n`, "--ids").stdout
+	for _, f := range []string{"-f", "-bf"} { // the last line feed is part of the text
+		if r := run(t, newFake(t), "tokenize", f, file, "--ids"); r.stdout != want {
+			t.Errorf("%s %q, -p %q", f, r.stdout, want)
+		}
 	}
 	if r := run(t, newFake(t), "tokenize", "-p", "", "--ids"); r.stdout != "[]\n" {
 		t.Errorf("empty text: %q", r.stdout)

@@ -199,18 +199,26 @@ func (a *app) wantTimings() bool {
 // tooLong is the error for a text that leaves no room.
 func (a *app) tooLong(have, tokens int) error {
 	if have > 0 {
-		return fault.New(fault.Fit, "the context is full: %d tokens are in it, %d more do not fit into %d: /clear starts anew, or recompile: %s -c %d",
-			have, tokens, a.numCtx(), a.Info.Recompile, roundUp(have+tokens))
+		return fault.New(fault.Fit, "the context is full: %d tokens are in it, %d more do not fit into %d: /clear starts anew, or %s",
+			have, tokens, a.numCtx(), a.longer(have+tokens, roundUp(have+tokens)))
 	}
-	return fault.New(fault.Fit, "the text has %d tokens, the context %d: shorten it, or recompile: %s -c %d",
-		tokens, a.numCtx(), a.Info.Recompile, roundUp(tokens))
+	return fault.New(fault.Fit, "the text has %d tokens, the context %d: shorten it, or %s",
+		tokens, a.numCtx(), a.longer(tokens, roundUp(tokens)))
 }
 
 // roundUp is the next multiple of 256 with room for an answer.
 func roundUp(n int) int { return (n + 512 + 255) / 256 * 256 }
 
+// longer says how to get a context of at least need tokens, better of ctx.
+func (a *app) longer(need, ctx int) string {
+	if a.numCtx() < a.Info.NumCtx && need <= a.Info.NumCtx {
+		return fmt.Sprintf("raise or drop %s (compiled for %d)", a.set.Said("ctx-size"), a.Info.NumCtx)
+	}
+	return fmt.Sprintf("recompile: %s -c %d", a.Info.Recompile, ctx)
+}
+
 // saysFull tells that the context is full.
 func (a *app) saysFull(g *generator) {
-	fmt.Fprintf(a.Stderr, "%s: stopped: the context is full (%d of %d tokens): recompile for a longer one: %s -c %d\n",
-		a.Name, g.r.Len(0), g.numCtx, a.Info.Recompile, 2*g.numCtx)
+	fmt.Fprintf(a.Stderr, "%s: stopped: the context is full (%d of %d tokens): for a longer one %s\n",
+		a.Name, g.r.Len(0), g.numCtx, a.longer(g.numCtx+1, 2*g.numCtx))
 }

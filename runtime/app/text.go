@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"qnc/runtime/fault"
+	"qnc/runtime/flags"
 )
 
 // text returns the text of -p, -f or -bf, escapes processed; ok is false when none is given.
@@ -30,7 +31,7 @@ func (a *app) text() (s string, ok bool, err error) {
 		if s, err = a.readFile(a.set.String("file")); err != nil {
 			return "", false, err
 		}
-		s = strings.TrimSuffix(s, "\n")
+		s = a.lastLine(s)
 	case a.set.Has("binary-file"):
 		if s, err = a.readFile(a.set.String("binary-file")); err != nil {
 			return "", false, err
@@ -42,6 +43,15 @@ func (a *app) text() (s string, ok bool, err error) {
 		s = unescape(s)
 	}
 	return s, true, nil
+}
+
+// lastLine drops the line feed at the end of a text that is read; tokenize
+// keeps it, as llama-tokenize does.
+func (a *app) lastLine(s string) string {
+	if a.cmd == flags.Tokenize {
+		return s
+	}
+	return strings.TrimSuffix(s, "\n")
 }
 
 // textOrStdin is text, or what stdin has when it is no terminal.
@@ -56,7 +66,7 @@ func (a *app) textOrStdin(usage string) (string, error) {
 	if s, err = a.readFile("-"); err != nil {
 		return "", err
 	}
-	s = strings.TrimSuffix(s, "\n")
+	s = a.lastLine(s)
 	if s == "" {
 		return "", fault.New(fault.Usage, "no text, and stdin is empty: %s", usage)
 	}

@@ -37,6 +37,7 @@ const (
 	Used   Fate = iota
 	Fixed       // decided at compile time: only the same value is taken
 	Silent      // makes no difference here
+	Off         // samples in a way that is not here: only the value that turns it off is taken
 )
 
 // A Flag is one row of the table.
@@ -220,6 +221,9 @@ func (s *Set) put(f *Flag, said, val string) error {
 
 func (f *Flag) check(said, val string) error {
 	bad := func(want string) error {
+		if f.Fate == Off {
+			return fault.New(fault.Usage, "%s %s: this program has no such sampling: only %s is taken: leave the flag out", said, val, f.Default)
+		}
 		return fault.New(fault.Usage, "%s %s: not %s", said, val, want)
 	}
 	switch f.Kind {

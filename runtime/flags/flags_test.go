@@ -61,7 +61,7 @@ func TestTable(t *testing.T) {
 		if f.Kind != Bool && f.Kind != Maybe && f.Arg == "" {
 			t.Errorf("%s: no name for its value", f.Name)
 		}
-		if f.Fate != Silent && f.Help == "" {
+		if f.Fate < Silent && f.Help == "" {
 			t.Errorf("%s: no help", f.Name)
 		}
 	}
@@ -88,6 +88,15 @@ func TestParse(t *testing.T) {
 		if c.got != c.want {
 			t.Errorf("got %v, want %v", c.got, c.want)
 		}
+	}
+}
+
+// TestOff: values that turn off what is not here make no difference.
+func TestOff(t *testing.T) {
+	s := parse(t, Complete, strings.Fields("--typical 1.0 --mirostat 0 --mirostat-lr 0.1 --mirostat-ent 5 --dry-multiplier 0.0 --dry-base 1.75 --xtc-probability 0 --xtc-threshold 0.1 "+
+		"--dynatemp-range 0 --top-nsigma -1 --keep 4 --samplers penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature --sampling-seq edskypmxt -n 3")...)
+	if s.Int("n-predict") != 3 || len(s.Args) > 0 {
+		t.Errorf("-n %d, arguments %q", s.Int("n-predict"), s.Args)
 	}
 }
 
@@ -126,6 +135,11 @@ func TestErrors(t *testing.T) {
 		{Chat, "--temprature 1", "unknown flag --temprature: did you mean --temperature? (--help lists all)"},
 		{Chat, "--tempp 1", "unknown flag --tempp: did you mean --temp? (--help lists all)"},
 		{Chat, "--zzzzzzz", "unknown flag --zzzzzzz: --help lists all"},
+		{Chat, "--typical 0.7", "--typical 0.7: this program has no such sampling: only 1 is taken: leave the flag out"},
+		{Complete, "--mirostat 2", "--mirostat 2: this program has no such sampling: only 0 is taken: leave the flag out"},
+		{Complete, "--dry-multiplier 0.8", "--dry-multiplier 0.8: this program has no such sampling: only 0 is taken: leave the flag out"},
+		{Complete, "--samplers top_k", "--samplers top_k: this program has no such sampling: only penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature is taken: leave the flag out"},
+		{Chat, "-t -4", "-t -4: not a whole number from 1 to 1024 or -1"},
 		{Chat, "-n", "-n: needs a value: -n N"},
 		{Chat, "--ignore-eos=maybe", "--ignore-eos=maybe: takes no value"},
 		{Chat, "--temp nan", "--temp nan: not a number from -1 to 1000000"},

@@ -13,7 +13,7 @@ func Normalize(cmd Command, args []string, env func(string) (string, bool)) ([]s
 	var out []string
 	for i := range table {
 		f := &table[i]
-		if f.In&cmd == 0 || f.Fate == Silent {
+		if f.In&cmd == 0 || f.Fate >= Silent {
 			continue
 		}
 		for _, v := range s.vals[f.Name] {
@@ -62,7 +62,7 @@ func SplitRun(args []string) (compile []string, model string, rest []string, err
 func Rows(cmd Command) []Flag {
 	var rows []Flag
 	for _, f := range table {
-		if f.In&cmd != 0 && f.Fate != Silent {
+		if f.In&cmd != 0 && f.Fate < Silent {
 			rows = append(rows, f)
 		}
 	}

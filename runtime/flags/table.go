@@ -12,7 +12,8 @@ var table = []Flag{
 
 	// Text.
 	{Name: "prompt", Alt: []string{"p"}, Kind: String, Arg: "TEXT", In: chats | Tokenize | Perplexity, Help: "the text"},
-	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: chats | Tokenize | Perplexity, Help: "file with the text, - for stdin; one line feed at its end is dropped"},
+	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: chats | Perplexity, Help: "file with the text, - for stdin; one line feed at its end is dropped"},
+	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "FILE", In: Tokenize, Help: "file with the text, - for stdin"},
 	{Name: "file", Alt: []string{"f"}, Kind: String, Arg: "REQUEST.json", In: ApplyTemplate, Help: "file with the chat request, - for stdin"},
 	{Name: "binary-file", Alt: []string{"bf"}, Kind: String, Arg: "FILE", In: chats | Tokenize | Perplexity, Help: "file with the text, taken byte for byte before escapes"},
 	{Name: "escape", Alt: []string{"e"}, No: []string{"no-escape"}, Kind: Bool, Default: "true", In: chats | Tokenize, Help: `process \n \r \t \' \" \\ \xHH in texts`},
@@ -145,7 +146,29 @@ var table = []Flag{
 	{Name: "log-timestamps", No: []string{"no-log-timestamps"}, Kind: Bool, Fate: Silent, In: binary},
 	{Name: "log-verbosity", Alt: []string{"lv", "verbosity"}, Kind: String, Arg: "N", Fate: Silent, In: binary},
 	{Name: "offline", Kind: Bool, Fate: Silent, In: binary},
+	{Name: "keep", Kind: Int, Arg: "N", Fate: Silent, In: chats}, // contexts are not shifted
+
+	// Samplers that are not here, and what tunes them.
+	{Name: "typical", Alt: []string{"typical-p", "typ-p"}, Env: "-", Kind: Float, Arg: "X", Default: "1", Min: 1, Max: 1e6, Fate: Off, In: chats},
+	{Name: "mirostat", Env: "-", Kind: Int, Arg: "N", Default: "0", Min: -1e6, Max: 0, Fate: Off, In: chats},
+	{Name: "mirostat-lr", Env: "-", Kind: Float, Arg: "X", Fate: Silent, In: chats},
+	{Name: "mirostat-ent", Env: "-", Kind: Float, Arg: "X", Fate: Silent, In: chats},
+	{Name: "dynatemp-range", Env: "-", Kind: Float, Arg: "X", Default: "0", Min: -1e6, Max: 0, Fate: Off, In: chats},
+	{Name: "dynatemp-exp", Env: "-", Kind: Float, Arg: "X", Fate: Silent, In: chats},
+	{Name: "top-nsigma", Alt: []string{"top-n-sigma"}, Env: "-", Kind: Float, Arg: "X", Default: "-1", Min: -1e6, Max: 0, Fate: Off, In: chats},
+	{Name: "xtc-probability", Env: "-", Kind: Float, Arg: "X", Default: "0", Min: -1e6, Max: 0, Fate: Off, In: chats},
+	{Name: "xtc-threshold", Env: "-", Kind: Float, Arg: "X", Fate: Silent, In: chats},
+	{Name: "dry-multiplier", Env: "-", Kind: Float, Arg: "X", Default: "0", Min: -1e6, Max: 0, Fate: Off, In: chats},
+	{Name: "dry-base", Env: "-", Kind: Float, Arg: "X", Fate: Silent, In: chats},
+	{Name: "dry-allowed-length", Env: "-", Kind: Int, Arg: "N", Fate: Silent, In: chats},
+	{Name: "dry-penalty-last-n", Env: "-", Kind: Int, Arg: "N", Fate: Silent, In: chats},
+	{Name: "dry-sequence-breaker", Env: "-", Kind: Many, Arg: "TEXT", Fate: Silent, In: chats},
+	{Name: "samplers", Env: "-", Kind: String, Arg: "LIST", Default: samplers, Words: []string{samplers}, Fate: Off, In: chats},
+	{Name: "sampler-seq", Alt: []string{"sampling-seq"}, Env: "-", Kind: String, Arg: "LETTERS", Default: "edskypmxt", Words: []string{"edskypmxt"}, Fate: Off, In: chats},
 }
+
+// samplers is llama.cpp's order, which is the one here.
+const samplers = "penalties;dry;top_n_sigma;top_k;typ_p;top_p;min_p;xtc;temperature"
 
 const (
 	// MaxThreads is the most that -t takes.

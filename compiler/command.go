@@ -1,0 +1,117 @@
+package compiler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"qnc/runtime/fault"
+)
+
+// buildID is the linker flag that names a compile. In a printed command that is
+// not run it is a shell variable: the name is a digest of what was not packed yet.
+const buildID = "-ldflags=-s -w -X main.buildID="
+
+func goBuild(out, id string) []string {
+	return []string{"go", "build", "-trimpath", "-buildvcs=false", buildID + id, "-o", out, "."}
+}
+
+// goBuild runs the toolchain in dir.
+func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
+	args := goBuild(out, id)
+	if j.o.Trace && id != "" {
+		j.logf("%s", shellLine(dir, args))
+	}
+	// A toolchain that is interrupted may leave its temporary files.
+	tmp, err := os.MkdirTemp(os.Getenv("GOTMPDIR"), "qnc-go-")
+	if err != nil {
+		return fmt.Errorf("temporary folder of go build: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Env = dir, append(buildEnv(), "GOTMPDIR="+tmp)
+	b, err := output(ctx, cmd)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		said := strings.Join(strings.Fields(string(b)), " ")
+		if said == "" {
+			said = exit.String()
+		}
+		return fault.New(fault.Missing, "go build failed: %s", said)
+	}
+	return err
+}
+
+// output runs a command of exec.CommandContext as a process group of its own
+// and gives what it printed. A Ctrl-C reaches it through ctx alone.
+func output(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
+	group(cmd)
+	cmd.Cancel = func() error { return interruptGroup(cmd) }
+	cmd.WaitDelay = 3 * time.Second // then it is killed
+	b, err := cmd.CombinedOutput()
+	if err != nil && cmd.Process != nil {
+		killGroup(cmd)
+	}
+	if err != nil && interrupted(ctx) {
+		return nil, fault.New(fault.Interrupted, "interrupted: %w", ctx.Err())
+	}
+	return b, err
+}
+
+// interrupted reports whether ctx ends. A child that failed may have got the
+// same signal, and be quicker to die of it than ctx to learn of it.
+func interrupted(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return true
+	case <-time.After(100 * time.Millisecond):
+		return ctx.Err() != nil
+	}
+}
+
+// dryLink prints what link would do, as lines for a shell.
+func (j *job) dryLink(out string) {
+	dir := "$WORK"
+	if j.o.Work != "" {
+		dir = j.o.Work
+		if abs, err := filepath.Abs(dir); err == nil {
+			dir = abs
+		}
+		j.logf("# write the emitted module (--emit src=%s)", quote(dir))
+	} else {
+		j.logf(`WORK=$(mktemp -d) # write the emitted module (--emit src="$WORK")`)
+	}
+	where := "into " + out
+	if !j.o.Embed {
+		where = out + ".weights"
+	}
+	j.logf("# pack %s; the digest of code and weights is ID", where)
+	line := shellLine(dir, goBuild(out, "$ID"))
+	// The two variables of this text alone are the shell's.
+	line = strings.Replace(line, "'$WORK'", `"$WORK"`, 1)
+	j.logf("%s", strings.Replace(line, quote(buildID+"$ID"), `"`+buildID+`$ID"`, 1))
+}
+
+// shellLine is a command as a line for a POSIX shell.
+func shellLine(dir string, args []string) string {
+	words := []string{"cd", quote(dir), "&&"}
+	words = append(words, buildEnv()[len(os.Environ()):]...)
+	for _, a := range args {
+		words = append(words, quote(a))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote makes one word of s.
+func quote(s string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%"
+	if s != "" && strings.Trim(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,0 +1,120 @@
+package compiler
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"qnc/runtime/fault"
+)
+
+// TestOutputInterrupted: a child that dies of the signal before the context
+// ends is an interrupt, and one that outlives the context is ended with its children.
+func TestOutputInterrupted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the children are shell scripts")
+	}
+	for name, c := range map[string]struct {
+		script string
+		delay  time.Duration
+	}{
+		"child first": {"kill -INT $$", 20 * time.Millisecond},
+		"child waits": {"sleep 60 & wait", 20 * time.Millisecond},
+	} {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(c.delay, cancel)
+		start := time.Now()
+		_, err := output(ctx, exec.CommandContext(ctx, "sh", "-c", c.script))
+		if fault.CodeOf(err) != fault.Interrupted {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := time.Since(start); d > 30*time.Second {
+			t.Errorf("%s: ended after %v", name, d)
+		}
+		cancel()
+	}
+	var exit *exec.ExitError
+	ctx := context.Background()
+	if _, err := output(ctx, exec.CommandContext(ctx, "sh", "-c", "exit 3")); !errors.As(err, &exit) || exit.ExitCode() != 3 {
+		t.Errorf("a failure without an interrupt: %v", err)
+	}
+	// A child in the group of its parent would get the terminal's signals.
+	b, err := output(ctx, exec.CommandContext(ctx, "sh", "-c", "echo $$; ps -o pgid= -p $$"))
+	if f := strings.Fields(string(b)); err == nil && (len(f) != 2 || f[0] != f[1]) {
+		t.Errorf("process and group %q", f)
+	}
+}
+
+// TestShellLine: what is printed is what a shell runs.
+func TestShellLine(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no sh")
+	}
+	dir := filepath.Join(t.TempDir(), "it's a $folder")
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"env", "printf", "%s\n", "-ldflags=-s -w -X main.buildID=00", "", "a'b", `c"d\n`, "$HOME", "*"}
+	b, err := exec.Command(sh, "-c", shellLine(dir, args)+"; pwd; echo $CGO_ENABLED").Output()
+	want := strings.Join(args[3:], "\n") + "\n" + dir + "\n"
+	if err != nil || !strings.HasPrefix(string(b), want) {
+		t.Errorf("%s\nprints %q, want %q, %v", shellLine(dir, args), b, want, err)
+	}
+}
+
+// TestDryRun: -n prints lines that a shell takes.
+func TestDryRun(t *testing.T) {
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("no sh")
+	}
+	for _, work := range []string{"", t.TempDir()} {
+		var b bytes.Buffer
+		o := tinyOptions(filepath.Join(t.TempDir(), "a program"))
+		o.DryRun, o.Stderr, o.Work = true, &b, work
+		if _, err := Compile(context.Background(), tinyModel(t), o); err != nil {
+			t.Fatal(err)
+		}
+		lines := b.String()
+		for _, want := range []string{"# pack " + o.Out + ".weights", "cd ", " CGO_ENABLED=0 ", " go build ", `"-ldflags=-s -w -X main.buildID=$ID"`, " -o '" + o.Out + "' ."} {
+			if !strings.Contains(lines, want) {
+				t.Errorf("%q is not in\n%s", want, lines)
+			}
+		}
+		// A stand-in for go shows what it is called with.
+		bin := t.TempDir()
+		if err := os.WriteFile(filepath.Join(bin, "go"), []byte("#!/bin/sh\nfor a; do echo \"<$a>\"; done\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(sh, "-ec", lines)
+		cmd.Env = append(os.Environ(), "ID=00ff", "TMPDIR="+bin, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "<-ldflags=-s -w -X main.buildID=00ff>\n<-o>\n<"+o.Out+">\n<.>\n") {
+			t.Errorf("%s\ngives %s, %v", lines, out, err)
+		}
+	}
+}
+
+// TestOutPath: a folder gets the program under the model's name.
+func TestOutPath(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ out, want string }{
+		{"", "m"},
+		{dir, filepath.Join(dir, "m")},
+		{dir + "/", filepath.Join(dir, "m")},
+		{filepath.Join(dir, "none") + "/", filepath.Join(dir, "none", "m")},
+		{filepath.Join(dir, "program"), filepath.Join(dir, "program")},
+	} {
+		if got := outPath(c.out, "models/m.gguf"); got != c.want {
+			t.Errorf("-o %q: %s, want %s", c.out, got, c.want)
+		}
+	}
+}
