@@ -76,7 +76,7 @@ func TestNoKernel(t *testing.T) {
 	const head = `module refused level=graph {
 	bound T 4
 	weight @table : f32[9,8]
-	weight @wide : q3_K[4,256]
+	weight @wide : i32[4,256]
 	weight @inputs : f32[9,256]
 }
 
@@ -86,7 +86,7 @@ func prefill(%tok: i32[T], %pos: i32[T], %seq: i32[T], %rows: i32[R]) {
 `
 	for _, c := range []struct{ name, value, want string }{
 		{"an op without a kernel", "%x = cumsum %a : f32[T,8] at 9000", "no kernel for cumsum"},
-		{"a type without a kernel", "%x = matmul %i, @wide : f32[T,4] at 9000", "weight @wide has type q3_K, for which there is no kernel"},
+		{"a type without a kernel", "%x = matmul %i, @wide : f32[T,4] at 9000", "weight @wide has type i32, for which there is no kernel"},
 		{"rows of a transposed value", "%p = reshape %a {shape=T,2,4} : f32[T,2,4]\n%q = permute %p {perm=0,2,1} : f32[T,4,2]\n%x = rms_norm %q {eps=1} : f32[T,4,2] at 9000", "not contiguous"},
 	} {
 		m, err := ir.Parse(head + c.value + "\n\treturn %x\n}\n")
