@@ -107,6 +107,7 @@ func TestBadInput(t *testing.T) {
 		{"truncated header", func(t *testing.T) []byte { return good(t)[:3000] }, nil, fault.Model, []string{"m.gguf", "truncated"}},
 		{"other version", func(t *testing.T) []byte { b := good(t); b[4] = 9; return b }, nil, fault.Model, []string{"m.gguf", "version 9"}},
 		{"unknown architecture", with("meta.general.architecture = str mamba9"), nil, fault.Model, []string{"m.gguf", `architecture "mamba9"`, "qnc compiles qwen3next"}},
+		{"unknown architecture with another tokenizer", with("meta.general.architecture = str mamba9\nmeta.tokenizer.ggml.model = str llama"), nil, fault.Model, []string{`architecture "mamba9"`}},
 		{"missing tensor", with("omit = blk.0.ssm_a"), nil, fault.Model, []string{"m.gguf", "tensor blk.0.ssm_a is missing", "download"}},
 		{"wrong shape", with("tensor.blk.1.attn_k.weight = f32 32 24"), nil, fault.Model, []string{"m.gguf", "tensor blk.1.attn_k.weight", "[24 32]", "[16 32]"}},
 		{"tensor that nothing uses", with("tensor.blk.0.ssm_out.scale = f32 1"), nil, fault.Model, []string{"m.gguf", "tensor blk.0.ssm_out.scale", "without it"}},
@@ -124,7 +125,7 @@ func TestBadInput(t *testing.T) {
 		{"other pre-tokenizer", with("pre = tekken"), nil, fault.Model, []string{"m.gguf", "tekken", "qwen2", "qwen35"}},
 		{"too little memory", good, machine("40KiB"), fault.Fit, []string{"m.gguf: needs 0.1 MiB", "cpu has 0.0 MiB", "smaller -c"}},
 		{"no memory for the default context", good, func(t *testing.T, dir string, o *Options) { machine("1KiB")(t, dir, o); o.Ctx = 0 }, fault.Fit, []string{"m.gguf: needs", "cpu has"}},
-		{"no machine", good, func(t *testing.T, dir string, o *Options) { o.Machine = filepath.Join(dir, "none.qir") }, fault.Usage, []string{"--machine", "none.qir"}},
+		{"no machine", good, func(t *testing.T, dir string, o *Options) { o.Machine = filepath.Join(dir, "none.qir") }, fault.Usage, []string{"--machine", "none.qir: no such file", "leave the flag out"}},
 		{"other machine", good, func(t *testing.T, dir string, o *Options) { o.Machine = o.Out }, fault.Usage, []string{"--machine", "line 1"}},
 		{"no Go", good, func(t *testing.T, dir string, o *Options) { t.Setenv("PATH", "") }, fault.Missing, []string{"Go toolchain is missing", "install Go"}},
 		{"out would be a folder", good, func(t *testing.T, dir string, o *Options) {
@@ -137,10 +138,10 @@ func TestBadInput(t *testing.T) {
 		{"out in a file", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(o.Out, "program") }, fault.Usage, []string{"program is no folder: choose another place"}},
 		{"out is the model", good, func(t *testing.T, dir string, o *Options) { o.Out = filepath.Join(dir, "m.gguf") }, fault.Usage, []string{"m.gguf", "-o"}},
 		{"cache blocks", good, func(t *testing.T, dir string, o *Options) { o.TypeK = "q8_0" }, fault.Usage, []string{"q8_0", "8 wide", "-ctk f16"}},
-		{"cache type", good, func(t *testing.T, dir string, o *Options) { o.TypeV = "q4_0" }, fault.Usage, []string{"q4_0", "f16, q8_0, f32"}},
+		{"cache type", good, func(t *testing.T, dir string, o *Options) { o.TypeV = "q4_0" }, fault.Usage, []string{"q4_0", "f16, q8_0 or f32"}},
 		{"context for no sequence", good, func(t *testing.T, dir string, o *Options) { o.Ctx, o.Seqs = 3, 4 }, fault.Usage, []string{"-c 3", "-np 4"}},
 		{"target", good, func(t *testing.T, dir string, o *Options) { o.TargetCPU = "z80" }, fault.Usage, []string{"--target-cpu z80"}},
-		{"phase", good, func(t *testing.T, dir string, o *Options) { o.StopAfter = "lunch" }, fault.Usage, []string{"--stop-after lunch"}},
+		{"phase", good, func(t *testing.T, dir string, o *Options) { o.StopAfter = "lunch" }, fault.Usage, []string{"--stop-after lunch: want import, optimise, place, plan, emit or link"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

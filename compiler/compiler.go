@@ -110,9 +110,6 @@ func (j *job) load(context.Context) error {
 
 // lower chooses the sizes and lowers the architecture.
 func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
-	if err := checkTokenizer(j.file); err != nil {
-		return nil, nil, err
-	}
 	opt := arch.Options{Ubatch: j.o.Ubatch, Seqs: j.o.Seqs}
 	opt.TypeK, _ = ir.DTypeByName(j.o.TypeK)
 	opt.TypeV, _ = ir.DTypeByName(j.o.TypeV)
@@ -129,6 +126,9 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 	}
 	opt.Ubatch = min(opt.Ubatch, opt.Ctx)
 	r, err := arch.Import(j.file, machine, opt)
+	if err == nil {
+		err = checkTokenizer(j.file)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

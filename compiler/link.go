@@ -70,11 +70,7 @@ func (j *job) checkOut() error {
 	}
 	probe, err := os.CreateTemp(dir, ".qnc-*")
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return fault.New(fault.Usage, "-o %s: the folder %s cannot be written to (%w): choose another place with -o", j.o.Out, dir, err)
+		return fault.New(fault.Usage, "-o %s: the folder %s cannot be written to (%w): choose another place with -o", j.o.Out, dir, reason(err))
 	}
 	probe.Close()
 	os.Remove(probe.Name())

@@ -1,7 +1,10 @@
 package compiler
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -72,7 +75,7 @@ func ParseArtifacts(s string) ([]Artifact, error) {
 			for _, a := range Artifacts {
 				known = append(known, a.Kind)
 			}
-			return nil, fault.New(fault.Usage, "--emit %s: unknown kind; known: %s", kind, strings.Join(known, ", "))
+			return nil, fault.New(fault.Usage, "--emit %s: unknown kind: want %s", kind, fault.Either(known...))
 		}
 		if path == "" {
 			path = Artifacts[i].File
@@ -140,7 +143,7 @@ func (o *Options) normalise() error {
 			*t = "f16"
 		}
 		if !slices.Contains(CacheTypes, *t) {
-			return fault.New(fault.Usage, "a KV cache of %s: want one of %s", *t, strings.Join(CacheTypes, ", "))
+			return fault.New(fault.Usage, "a KV cache of %s: want %s", *t, fault.Either(CacheTypes...))
 		}
 	}
 	if o.Precise {
@@ -156,7 +159,16 @@ func (o *Options) normalise() error {
 		o.StopAfter = Link
 	}
 	if !slices.Contains(Phases, o.StopAfter) {
-		return fault.New(fault.Usage, "--stop-after %s: want one of %v", o.StopAfter, Phases)
+		var names []string
+		for _, p := range Phases {
+			names = append(names, string(p))
+		}
+		return fault.New(fault.Usage, "--stop-after %s: want %s", o.StopAfter, fault.Either(names...))
+	}
+	if o.Machine != "" {
+		if _, err := os.Stat(o.Machine); err != nil {
+			return fault.New(fault.Usage, "--machine %s: %w: give a file of device lines, or leave the flag out for this machine", o.Machine, reason(err))
+		}
 	}
 	for _, a := range o.Emit {
 		if p := Artifacts[artifactAt(a.Kind)].Phase; p.after(o.StopAfter) {
@@ -164,6 +176,15 @@ func (o *Options) normalise() error {
 		}
 	}
 	return nil
+}
+
+// reason is what a file error says beside the operation and the path.
+func reason(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
 }
 
 // CacheTypes are the formats of a KV cache.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -86,7 +88,11 @@ func readModule(path string, stdin io.Reader) (*ir.Module, error) {
 		src, err = os.ReadFile(path)
 	}
 	if err != nil {
-		return nil, fault.Wrap(fault.Model, err)
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, fault.New(fault.Model, "%s: %w: give a module that --emit or --dump wrote, or - for standard input", path, err)
 	}
 	m, err := ir.Parse(string(src))
 	if err == nil {

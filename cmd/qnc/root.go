@@ -146,7 +146,7 @@ func unknown(what, name string, known []string) error {
 	if near := flags.Nearest(name, known); near != "" {
 		return fault.New(fault.Usage, "unknown %s %s: did you mean %s?", what, name, near)
 	}
-	return fault.New(fault.Usage, "unknown %s %s: one of %s", what, name, strings.Join(known, ", "))
+	return fault.New(fault.Usage, "unknown %s %s: want %s", what, name, fault.Either(known...))
 }
 
 // bind declares the table's rows of a subcommand with the variables that take their values.

@@ -75,7 +75,7 @@ func Import(f *gguf.File, machine ir.Machine, opt Options) (*Result, error) {
 		for _, a := range All {
 			known = append(known, a.Name)
 		}
-		return nil, fault.New(fault.Model, "%s: architecture %q is not known: qnc compiles %s", f.Path(), name, strings.Join(known, ", "))
+		return nil, fault.New(fault.Model, "%s: architecture %q is not known: qnc compiles %s", f.Path(), name, fault.Either(known...))
 	}
 	im := &Importer{File: f, Opt: opt, used: map[string]bool{}, arch: name, M: &ir.Module{
 		Name:    name,

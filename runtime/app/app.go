@@ -142,7 +142,7 @@ func unknownCommand(name string) error {
 	if near := flags.Nearest(name, names); near != "" {
 		return fault.New(fault.Usage, "unknown command %s: did you mean %s? (help lists all)", name, near)
 	}
-	return fault.New(fault.Usage, "unknown command %s: one of %s", name, strings.Join(names, ", "))
+	return fault.New(fault.Usage, "unknown command %s: want %s", name, fault.Either(names...))
 }
 
 // open starts the engine with the threads and sizes of the command line.

@@ -27,13 +27,13 @@ func TestDispatch(t *testing.T) {
 		{"help bench", 0, "tokens per second, as llama-bench prints them\n\nusage: gopher bench ", ""},
 		{"perplexity -h", 0, "perplexity of a text, or KL divergence to a base\n", ""},
 		{"perplexty", 2, "", "gopher: unknown command perplexty: did you mean perplexity? (help lists all)\n"},
-		{"xyzzy", 2, "", "gopher: unknown command xyzzy: one of chat, complete, "},
+		{"xyzzy", 2, "", "gopher: unknown command xyzzy: want chat, complete, "},
 		{"info extra", 2, "", `gopher: "extra": this command takes flags only: a text goes with -p` + "\n"},
 		{"complete --top-kk 3", 2, "", "gopher: unknown flag --top-kk: did you mean --top-k? (--help lists all)\n"},
 		{"complete -t 0 -p x", 2, "", "gopher: -t 0: not a whole number from 1 to 1024 or -1\n"},
 		{"complete -t 100000 -p x", 2, "", "gopher: -t 100000: not a whole number from 1 to 1024 or -1\n"},
 		{"completion", 2, "", "gopher: completion: needs a shell: completion bash, zsh or fish\n"},
-		{"completion csh", 2, "", "gopher: completion csh: not one of bash, zsh, fish\n"},
+		{"completion csh", 2, "", "gopher: completion csh: not bash, zsh or fish\n"},
 		{"completion bash", 0, "# bash completion: source <(gopher completion bash)\n", ""},
 	} {
 		f := newFake(t)

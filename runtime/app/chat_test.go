@@ -215,6 +215,15 @@ func TestApplyTemplate(t *testing.T) {
 	r = run(t, newFake(t), "apply-template", "-f", req, "--chat-template-file", tmpl, "--json")
 	r.check(t, 0, "{\n  \"prompt\": \"ü <|im_end|>|<|im_end|>|True|\"\n}\n")
 	run(t, newFake(t), "apply-template").check(t, 2, "", "no request: apply-template -f REQUEST.json")
+	// A template that fails on the request is no bad model.
+	null := filepath.Join(dir, "null.json")
+	if err := os.WriteFile(null, []byte(`{"messages":[{"role":"user","content":null}]}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(tmpl, []byte("{{ messages[0].content.startswith('x') }}"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, newFake(t), "apply-template", "-f", null, "--chat-template-file", tmpl).check(t, 2, "", null+": the template does not take this request: ")
 	w := newWorld(t, newFake(t), "apply-template", "-f", "-")
 	w.Env.Stdin = strings.NewReader(`{"messages": 5}`)
 	if r := w.run(); r.code != 2 || !strings.HasPrefix(r.stderr, "gopher: stdin: ") {

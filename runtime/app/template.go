@@ -102,6 +102,10 @@ func (a *app) applyTemplate() error {
 		return err
 	}
 	s, err := a.render(t, req)
+	var je *jinja.Error
+	if errors.As(err, &je) { // the request is the user's
+		return fault.New(fault.Usage, "%s: the template does not take this request: %w", path, err)
+	}
 	if err != nil {
 		return err
 	}

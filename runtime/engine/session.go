@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -136,10 +137,10 @@ func openWeights(path string, build [32]byte) (*pack.File, error) {
 		return pack.Open(beside, build)
 	}
 	w, err := pack.OpenEmbedded(exe, build)
-	if err != nil {
+	if errors.Is(err, pack.ErrNone) {
 		return nil, fault.New(fault.Model, "%s: not found, and nothing is embedded in %s: move the weights file beside the program, under the program's name + .weights", beside, exe)
 	}
-	return w, nil
+	return w, err
 }
 
 func (s *Session) Info() *Info      { return &s.model.Info }

@@ -4,6 +4,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // A Code is a process exit code. qnc and every program that it emits use the same ones.
@@ -39,6 +40,15 @@ func Wrap(c Code, err error) error {
 		return nil
 	}
 	return &coded{c, err}
+}
+
+// Either lists names for a message: "a, b or c".
+func Either(names ...string) string {
+	n := len(names) - 1
+	if n < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:n], ", ") + " or " + names[n]
 }
 
 // CodeOf returns the code of the outermost error in err's chain that has one:

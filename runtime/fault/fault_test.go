@@ -28,3 +28,11 @@ func TestCodeOf(t *testing.T) {
 		t.Error("New does not wrap with w")
 	}
 }
+
+func TestEither(t *testing.T) {
+	for _, c := range [][]string{{""}, {"a", "a"}, {"a or b", "a", "b"}, {"a, b or c", "a", "b", "c"}} {
+		if got := Either(c[1:]...); got != c[0] {
+			t.Errorf("%q: %q", c[1:], got)
+		}
+	}
+}

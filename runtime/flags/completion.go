@@ -14,7 +14,7 @@ func WriteCompletion(w io.Writer, shell, program string) error {
 	scripts := map[string]func(io.Writer, string){"bash": bash, "zsh": zsh, "fish": fish}
 	script := scripts[shell]
 	if script == nil {
-		return fault.New(fault.Usage, "completion %s: not one of bash, zsh, fish", shell)
+		return fault.New(fault.Usage, "completion %s: not bash, zsh or fish", shell)
 	}
 	script(w, program)
 	return nil

@@ -254,7 +254,7 @@ func (f *Flag) check(said, val string) error {
 			return nil // whatever it says, it makes no difference
 		}
 		if len(f.Words) > 0 && !f.isWords(val) {
-			return bad("one of " + strings.Join(f.Words, ", "))
+			return bad(fault.Either(f.Words...))
 		}
 	case Ints:
 		list, err := parseInts(val)

@@ -131,7 +131,7 @@ func TestErrors(t *testing.T) {
 		{Bench, "-p 1-9*1", "-p 1-9*1: not a list such as 1,2 or 1-8*2: the range does not grow"},
 		{Bench, "-p 0-2147483647", "-p 0-2147483647: not a list such as 1,2 or 1-8*2: the list is too long"},
 		{Bench, "-pg 5", "-pg 5: not two numbers such as 512,128"},
-		{Bench, "-o xml", "-o xml: not one of md, csv, json, jsonl"},
+		{Bench, "-o xml", "-o xml: not md, csv, json or jsonl"},
 		{Chat, "--temprature 1", "unknown flag --temprature: did you mean --temperature? (--help lists all)"},
 		{Chat, "--tempp 1", "unknown flag --tempp: did you mean --temp? (--help lists all)"},
 		{Chat, "--zzzzzzz", "unknown flag --zzzzzzz: --help lists all"},

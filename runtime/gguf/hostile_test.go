@@ -88,7 +88,8 @@ var hostile = []struct {
 	{"string wraps", "key a: needs 18446744073709551615 bytes", newHeader(3, 0, 1).kv("a", KindString).u64(1<<64 - 1).pad(100)},
 
 	{"array past the end", "key a: an array of 1000 uint32 values: needs 4000 bytes", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindUint32)).u64(1000).pad(100)},
-	{"array overflows", "an array of 4611686018427387904 uint64 values", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindUint64)).u64(huge).pad(100)},
+	{"array of strings overflows", "an array of 2305843009213693952 string values, which no file can hold: ", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindString)).u64(1 << 61).pad(100)},
+	{"array overflows", "an array of 4611686018427387904 uint64 values, which no file can hold: ", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindUint64)).u64(huge).pad(100)},
 	{"array of strings", "an array of 4611686018427387904 string values", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindString)).u64(huge).pad(100)},
 	{"array of arrays", "an array of 4611686018427387904 array values", newHeader(3, 0, 1).kv("a", KindArray).u32(uint32(KindArray)).u64(huge).pad(100)},
 	{"array kind", "key a: kind(99) is no kind", newHeader(3, 0, 1).kv("a", KindArray).u32(99).u64(1).pad(100)},

@@ -289,7 +289,11 @@ func (p *parser) array(depth int) (elem Kind, n, off uint64, err error) {
 		return 0, 0, 0, fmt.Errorf("%s is no kind of value: %s", elem, damaged)
 	}
 	size := uint64(kinds[elem].size)
-	if need, ok := mul(n, cmp.Or(size, minElement)); !ok || need > p.limit-p.pos {
+	need, ok := mul(n, cmp.Or(size, minElement))
+	if !ok {
+		return 0, 0, 0, fmt.Errorf("an array of %d %s values, which no file can hold: %s", n, elem, damaged)
+	}
+	if need > p.limit-p.pos {
 		return 0, 0, 0, fmt.Errorf("an array of %d %s values: %w", n, elem, p.short(need))
 	}
 	if n > maxElems {

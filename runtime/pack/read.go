@@ -2,6 +2,7 @@ package pack
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
@@ -33,11 +34,19 @@ func OpenEmbedded(exe string, build [32]byte) (*File, error) {
 	return open(exe, build, func(data []byte) ([]byte, error) { return embedded(data, exe) })
 }
 
+// ErrNone is in the error of OpenEmbedded for an executable without a pack.
+var ErrNone = errors.New("the weights at its end are missing")
+
 // embedded finds the pack by the trailer behind it.
 func embedded(data []byte, name string) ([]byte, error) {
 	n := len(data) - trailerBytes
 	if n < 0 || string(data[n:n+8]) != tailMagic {
-		return nil, fault.New(fault.Model, "%s: the weights at its end are missing: %s", name, again)
+		for start := largeAlign; start < len(data); start += largeAlign {
+			if bytes.HasPrefix(data[start:], []byte(magic)) {
+				return nil, fault.New(fault.Model, "%s: the weights at its end are truncated: %s", name, again)
+			}
+		}
+		return nil, fault.New(fault.Model, "%s: %w: %s", name, ErrNone, again)
 	}
 	start, total := le.Uint64(data[n+8:]), le.Uint64(data[n+16:])
 	if start%largeAlign != 0 || start > uint64(n) || total != uint64(n)-start {

@@ -72,7 +72,7 @@ func (t *Tokenizer) loadKind(src Source) error {
 		}
 		known = append(known, s.name)
 	}
-	return fault.New(fault.Model, "%s is %.40q, which is not supported: use a model with one of %s", keyPre, pre, strings.Join(known, ", "))
+	return fault.New(fault.Model, "%s is %.40q, which is not supported: use a model with %s", keyPre, pre, fault.Either(known...))
 }
 
 // A vocab is the text of each token and the way back.

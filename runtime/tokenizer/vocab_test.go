@@ -26,7 +26,7 @@ func TestFaults(t *testing.T) {
 		{base.with(keyModel, "llama"), `tokenizer.ggml.model is "llama"`},
 		{base.with(keyModel, uint64(3)), "tokenizer.ggml.model: is uint64"},
 		{base.with(keyPre, nil), "tokenizer.ggml.pre is missing"},
-		{base.with(keyPre, "default\n"), `tokenizer.ggml.pre is "default\n", which is not supported: use a model with one of qwen2, qwen35`},
+		{base.with(keyPre, "default\n"), `tokenizer.ggml.pre is "default\n", which is not supported: use a model with qwen2, qwen35`},
 		{base.with(keyTokens, nil), "tokenizer.ggml.tokens is missing"},
 		{base.with(keyTokens, []string{}), "0 tokens"},
 		{base.with(keyTokens, tokens[1:], keyTypes, types[1:]), `the byte 0x00 has no token ("Ā")`},
