@@ -10,6 +10,7 @@ import (
 	"qnc/ir"
 	"qnc/passes"
 	"qnc/runtime/gguf"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 )
 
@@ -103,6 +104,15 @@ func TestTypeTables(t *testing.T) {
 		}
 		if b := (row{fi.Name, int(f), fi.BlockElems, fi.BlockBytes}); a != b {
 			t.Errorf("quant has %v, gguf %v", a, b)
+		}
+		if f, ok := panel.ByName(k.Name); ok != d.Quantised() || ok && f.Kind.BlockBytes != k.BlockBytes {
+			t.Errorf("%s: panels %v, quantised %v", k.Name, ok, d.Quantised())
+		}
+	}
+	a8 := ir.A8.Info()
+	for name, n := range map[string]int{"quant": quant.A8RowBytes(a8.BlockElems), "panel": panel.RowBytes(a8.BlockElems)} {
+		if n > a8.BlockBytes {
+			t.Errorf("%s: %d activations take %d bytes, the plan has %d", name, a8.BlockElems, n, a8.BlockBytes)
 		}
 	}
 	for d := ir.F32; d <= ir.A8; d++ {

@@ -153,6 +153,9 @@ type panelOf struct {
 func (k *kern) panel(i int) (x panelOf, ok bool) {
 	w := k.v.Args[i]
 	if w.Type.Layout != Panel {
+		if k.p.vector && k.v.Args[0].Type.DType == ir.A8 {
+			k.fail("weight %s has no panels, which quantised activations of a vector target need", w)
+		}
 		return x, false
 	}
 	f, known := panel.ByName(w.Type.DType.String())

@@ -57,8 +57,8 @@ func sumSquares(x []float32) float64 {
 }
 
 // Rope rotates the pairs (i, i+n/2) of the first n elements of x by
-// pos * base^(-2i/n), where n is twice the length of freq.
-// cos and sin are Angles' for this position.
+// pos * base^(-2i/n), where n is twice the length of cos; cos and sin are
+// Angles' for this position.
 func Rope(x, cos, sin []float32) {
 	half := len(cos)
 	lo, hi := x[:half], x[half:2*half]
