@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"qnc/runtime/cpu"
 	"qnc/runtime/fault"
 )
 
@@ -93,7 +94,7 @@ type Options struct {
 	Threads int    // default of the program's own -t
 
 	Machine   string // --machine FILE.qir; "": this machine
-	TargetCPU string // native or portable
+	TargetCPU string // native or a name of package cpu; the latter once checked
 	Embed     bool
 	Precise   bool
 
@@ -145,12 +146,11 @@ func (o *Options) normalise() error {
 	if o.Precise {
 		o.TypeK, o.TypeV = "f32", "f32"
 	}
-	switch o.TargetCPU {
-	case "":
-		o.TargetCPU = "native"
-	case "native", "portable":
-	default:
-		return fault.New(fault.Usage, "--target-cpu %s: want native or portable", o.TargetCPU)
+	if o.TargetCPU == "" || o.TargetCPU == "native" {
+		o.TargetCPU = cpu.Detect().Best().Name
+	}
+	if _, ok := cpu.ByName(o.TargetCPU); !ok {
+		return fault.New(fault.Usage, "--target-cpu %s: want native or one of %s", o.TargetCPU, strings.Join(cpu.Names(), ", "))
 	}
 	if o.StopAfter == "" {
 		o.StopAfter = Link

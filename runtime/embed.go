@@ -6,5 +6,5 @@ import "embed"
 
 // Sources holds the packages under this folder.
 //
-//go:embed */*.go */*/*.go
+//go:embed */*.go */*/*.go */*.s
 var Sources embed.FS

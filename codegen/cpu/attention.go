@@ -6,6 +6,7 @@ import (
 	. "github.com/dave/jennifer/jen"
 
 	"qnc/ir"
+	"qnc/runtime/kernel"
 	"qnc/runtime/quant"
 )
 
@@ -84,7 +85,7 @@ func emitNormRopeStore(k *kern) {
 		each("r", heads,
 			Qual(pkgKernel, "Norm").Call(Id("y"), raw("%s", cutSlice("x", rowAt(2, token, row), dim)), Id("w"), Id(f32(k.v.Float("eps")))),
 			Qual(pkgKernel, "Rope").Call(Id("y"), Id("cos"), Id("sin")),
-			Qual(pkgQuant, "Quantize"+kind.Ident).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), Id("y"))))...)
+			convert("Quantize", kind).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), Id("y"))))...)
 }
 
 // cacheKind is the format of a cache.
@@ -103,7 +104,7 @@ func (k *kern) cacheKind(s *ir.Value) *quant.Kind {
 //	lo, hi := th.Cut(n, 1)
 //	for t := lo; t < hi; t++ {
 //		for r := range 2 {
-//			quant.QuantizeF16(cache[int(pos[t])*256+r*128:][:128], x[t*128+r*64:][:64])
+//			kernel.QuantizeF16(cache[int(pos[t])*256+r*128:][:128], x[t*128+r*64:][:64])
 //		}
 //	}
 func emitStoreRows(k *kern) {
@@ -120,19 +121,14 @@ func emitStoreRows(k *kern) {
 	kind := k.cacheKind(k.v.Args[0])
 	n := kind.RowBytes(dim)
 	k.cut("t", "n", 1, each("r", heads,
-		Qual(pkgQuant, "Quantize"+kind.Ident).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), raw("%s", cutSlice("x", rowAt(2, token, row), dim)))))
+		convert("Quantize", kind).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), raw("%s", cutSlice("x", rowAt(2, token, row), dim)))))
 }
 
-// emitAttention emits attention over the cells up to a token's position, heads
-// of tokens cut over the threads:
+// emitAttention emits attention over the cells up to a token's position; a
+// group's heads and some tokens share each cell that is read:
 //
-//	lo, hi := th.Cut(n*16, 1)
-//	for i := lo; i < hi; i++ {
-//		t, h := i/16, i%16
-//		g := h / 8
-//		kernel.Attend(out[t*4096+h*256:][:256], q[t*4096+h*256:][:256], keys[g*512:], 1024, values[g*512:], 1024,
-//			512, 512, int(pos[t])+1, 0.0625, quant.DotF32F16, quant.AxpyF16)
-//	}
+//	a := kernel.Attention{Heads: 16, Groups: 2, K: 256, V: 256, Q: q, QToken: 4096, QHead: 256, …}
+//	a.Run(n, th.Ith, th.Nth, th.Scratch(78976))
 func emitAttention(k *kern) {
 	q, keys, values := k.v.Args[0].Type, k.v.Args[1], k.v.Args[2]
 	if keys.Op != ir.OpLoadRows || values.Op != ir.OpLoadRows {
@@ -148,18 +144,25 @@ func emitAttention(k *kern) {
 	groups, vdim := k.static(keys.Type.Dims[1]), k.static(values.Type.Dims[2])
 	kk, vk := k.cacheKind(keys.Args[0]), k.cacheKind(values.Args[0])
 	kb, vb := kk.RowBytes(dim), vk.RowBytes(vdim)
-	axpy := Qual(pkgQuant, "Axpy"+vk.Ident)
-	if vk.Ident == "F32" {
-		axpy = Qual(pkgKernel, "AxpyF32")
+	cache := func(name string, kind *quant.Kind, row int) Code {
+		decode, axpy := convert("Dequantize", kind), Qual(pkgQuant, "Axpy"+kind.Ident)
+		if kind.Ident == "F32" {
+			decode, axpy = Qual(pkgKernel, "DequantizeF32"), Qual(pkgKernel, "AxpyF32")
+		}
+		return Qual(pkgKernel, "Cache").Values(Dict{
+			Id("Bytes"): Id(name), Id("Cell"): Lit(groups * row), Id("Row"): Lit(row),
+			Id("Decode"): decode, Id("Dot"): Qual(pkgQuant, "DotF32"+kind.Ident), Id("Axpy"): axpy,
+		})
 	}
 	k.name = fmt.Sprintf("attention%s%s_%dx%dof%d", kk.Ident, vk.Ident, heads, dim, groups)
-	k.cut("i", fmt.Sprintf("n*%d", heads), 1,
-		raw("t, h := i/%d, i%%%d", heads, heads),
-		raw("g := %s", groupOf("h", heads, groups, k.v.Attr.Get("map"))),
-		Qual(pkgKernel, "Attend").Call(
-			raw("out[t*%d+h*%d:][:%d]", heads*vdim, vdim, vdim), raw("q[%s:][:%d]", sum(at("t", token), at("h", row)), dim),
-			raw("keys[g*%d:]", kb), Lit(groups*kb), raw("values[g*%d:]", vb), Lit(groups*vb), Lit(kb), Lit(vb),
-			raw("int(pos[t])+1"), Id(f32(k.v.Float("scale"))), Qual(pkgQuant, "DotF32"+kk.Ident), axpy))
+	k.scratch = kernel.AttendScratch(heads/groups, dim, vdim)
+	k.stmt(Id("a").Op(":=").Qual(pkgKernel, "Attention").Values(Dict{
+		Id("Heads"): Lit(heads), Id("Groups"): Lit(groups), Id("Tiled"): Lit(k.v.Attr.Get("map") == "tiled"),
+		Id("K"): Lit(dim), Id("V"): Lit(vdim), Id("Q"): Id("q"), Id("QToken"): Lit(token), Id("QHead"): Lit(row),
+		Id("Out"): Id("out"), Id("Pos"): Id("pos"), Id("Scale"): Id(f32(k.v.Float("scale"))),
+		Id("Keys"): cache("keys", kk, kb), Id("Values"): cache("values", vk, vb),
+	}))
+	k.stmt(raw("a.Run(n, th.Ith, th.Nth, th.Scratch(%d))", k.scratch))
 }
 
 // groupOf is the text of the group that head h reads.

@@ -16,7 +16,7 @@ import (
 //	for i := lo; i < hi; i++ {
 //		switch {
 //		case i < 4:
-//			kernel.Conv(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64)
+//			kernel.Conv(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, th.Scratch(256))
 //			kernel.L2NormalizeRows(q[i*64:], 256, n, 64, 1e-06)
 //		case i < 8:
 //			… the same for k
@@ -36,6 +36,7 @@ func emitConvSplit(k *kern) {
 	token, _ := k.rows("x", 1, 1, channels)
 	k.in("w", 2)
 	k.tokens(x.Dims[0])
+	k.scratch = kernel.ConvScratch(max(kd, vd), c)
 	head := func(name string, first, start, dim, stride int, norm bool) []Code {
 		i, ch := "i", at("i", dim)
 		if first > 0 {
@@ -44,7 +45,7 @@ func emitConvSplit(k *kern) {
 		}
 		tap := sum(fmt.Sprint(start*c), at(i, dim*c))
 		out := []Code{Qual(pkgKernel, "Conv").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
-			raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim))}
+			raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("th.Scratch(%d)", kernel.ConvScratch(dim, c)))}
 		if norm {
 			out = append(out, Qual(pkgKernel, "L2NormalizeRows").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), Id("n"), Lit(dim), Id(f32(k.v.Float("eps")))))
 		}

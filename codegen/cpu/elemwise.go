@@ -43,6 +43,10 @@ func unary(fn string) func(*kern, []*Statement) *Statement {
 //			}
 //		}
 //	}
+//
+// An innermost loop over a long row is one call:
+//
+//	kernel.Mul(out[i0*512:][:512], x[i0*1024:], y[0:])
 func emitElemwise(k *kern) {
 	expr := elemwise[k.v.Op]
 	names := []string{"out", "x", "y"}
@@ -84,8 +88,13 @@ func emitElemwise(k *kern) {
 	for j := range k.v.Args {
 		xs = append(xs, raw("%s[%s]", names[j+1], index(j+1)))
 	}
-	body := raw("out[%s]", index(0)).Op("=").Add(expr(k, xs))
-	for i := len(loops) - 1; i > 0; i-- {
+	inner := len(loops) - 1
+	body := k.rowCall(loops, names)
+	if body == nil {
+		body = raw("out[%s]", index(0)).Op("=").Add(expr(k, xs))
+		inner = len(loops)
+	}
+	for i := inner - 1; i > 0; i-- {
 		body = For(Id(fmt.Sprintf("i%d", i)).Op(":=").Range().Lit(k.static(loops[i].n))).Block(body)
 	}
 	n, grain := "n", 1
@@ -95,7 +104,64 @@ func emitElemwise(k *kern) {
 			grain = 16
 		}
 	}
+	if inner == 0 { // one row, cut over the threads
+		k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Id(n), Lit(grain)), body)
+		return
+	}
 	k.cut("i0", n, grain, body)
+}
+
+// rowOps are the ops with a kernel for a whole row.
+var rowOps = map[ir.Op]string{
+	ir.OpAdd: "Add", ir.OpMul: "Mul",
+	ir.OpExp: "ExpRow", ir.OpSigmoid: "SigmoidRow", ir.OpSilu: "SiluRow", ir.OpSoftplus: "SoftplusRow",
+}
+
+// leastRow is the length from which a row is worth a call.
+const leastRow = 16
+
+// rowCall is the innermost loop as a call, nil where its rows are short or not
+// contiguous. One factor a row is a scale.
+func (k *kern) rowCall(loops []loop, names []string) *Statement {
+	fn, ok := rowOps[k.v.Op]
+	last := loops[len(loops)-1]
+	n, static := last.n.Static()
+	if !ok || !static || n < leastRow {
+		return nil
+	}
+	from := func(j int) string {
+		if len(loops) == 1 {
+			return at("lo", last.strides[j])
+		}
+		var terms []string
+		for i, l := range loops[:len(loops)-1] {
+			terms = append(terms, at(fmt.Sprintf("i%d", i), l.strides[j]))
+		}
+		return sum(terms...)
+	}
+	to := raw("%s", cutSlice("out", from(0), n))
+	if len(loops) == 1 {
+		to = raw("out[lo:hi]")
+	}
+	args := []Code{to}
+	for j := 1; j < len(last.strides); j++ {
+		switch last.strides[j] {
+		case 1:
+			args = append(args, raw("%s[%s:]", names[j], from(j)))
+		case 0:
+			if k.v.Op != ir.OpMul || j != 2 {
+				return nil
+			}
+			fn = "Scale"
+			args = append(args, raw("%s[%s]", names[j], from(j)))
+		default:
+			return nil
+		}
+	}
+	if last.strides[0] != 1 {
+		return nil
+	}
+	return Qual(pkgKernel, fn).Call(args...)
 }
 
 // shapeName is a shape as part of a kernel's name; the tokens' axis is T.
@@ -132,7 +198,7 @@ func emitGetRows(k *kern) {
 		kind := k.matrix("table", 0)
 		k.name = fmt.Sprintf("getRows%s_%d", kind.Ident, width)
 		n := kind.RowBytes(width)
-		copyRow = Qual(pkgQuant, "Dequantize"+kind.Ident).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
+		copyRow = convert("Dequantize", kind).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
 	} else {
 		k.name = fmt.Sprintf("getRows_%d", width)
 		stride, _ := k.rows("table", 0, 1, width)

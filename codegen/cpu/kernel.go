@@ -45,6 +45,20 @@ func (r region) overlaps(s region) bool {
 	return r.state == s.state && r.lo < s.hi && s.lo < r.hi
 }
 
+// convert names a conversion of rows: Quantize or Dequantize to or from a kind.
+// Those of the cache have vector forms in package kernel.
+func convert(verb string, kind *quant.Kind) *Statement {
+	switch kind.Ident {
+	case "F16":
+		return Qual(pkgKernel, verb+"F16")
+	case "Q80":
+		if verb == "Dequantize" {
+			return Qual(pkgKernel, verb+"Q80")
+		}
+	}
+	return Qual(pkgQuant, verb+kind.Ident)
+}
+
 // raw is Go text that needs no import.
 func raw(format string, args ...any) *Statement { return Id(fmt.Sprintf(format, args...)) }
 

@@ -6,6 +6,7 @@ import (
 	. "github.com/dave/jennifer/jen"
 
 	"qnc/ir"
+	"qnc/runtime/kernel"
 	"qnc/runtime/quant"
 )
 
@@ -68,14 +69,10 @@ func (o operand) suffix() string {
 //		}
 //	}
 //
-// With f32 activations the row is decoded once and serves all tokens:
+// With f32 activations rows are decoded to f32 and serve all tokens:
 //
-//	row := th.Scratch(256)
-//	…
-//		quant.DequantizeF16(row, w[i*512:][:512])
-//		for t := range n {
-//			out[t*1024+i] = quant.Dot(row, x[t*256:][:256])
-//		}
+//	lo, hi := th.Cut(1024, 16)
+//	kernel.MatMul(out, 1024, x, 256, w, 512, kernel.DequantizeF16, lo, hi, n, 256, th.Scratch(8192))
 func emitMatMul(k *kern) {
 	w := k.v.Args[1]
 	if w.Type.Rank() != 2 || k.v.Type.Rank() != 2 {
@@ -97,11 +94,14 @@ func emitMatMul(k *kern) {
 			each("t", "n", to.Op("=").Add(x.dot(kind, "row", at("t", x.token)))))
 		return
 	}
-	k.scratch = width
-	k.stmt(Id("row").Op(":=").Id("th").Dot("Scratch").Call(Lit(width)))
-	k.cut("i", fmt.Sprint(rows), rowGrain,
-		Qual(pkgQuant, "Dequantize"+kind.Ident).Call(Id("row"), raw("%s", from)),
-		each("t", "n", to.Op("=").Qual(pkgQuant, "Dot").Call(Id("row"), raw("%s", cutSlice("x", at("t", x.token), width)))))
+	k.scratch = kernel.MatMulScratch(width)
+	decode := convert("Dequantize", kind)
+	if kind.Ident == "F32" {
+		decode = Nil()
+	}
+	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(rows), Lit(rowGrain)))
+	k.stmt(Qual(pkgKernel, "MatMul").Call(Id("out"), Lit(rows), Id("x"), Lit(x.token), Id("w"), Lit(size), decode,
+		Id("lo"), Id("hi"), Id("n"), Lit(width), raw("th.Scratch(%d)", k.scratch)))
 }
 
 // emitGateUp emits silu(x gateᵀ) * (x upᵀ), a range of rows of both a thread:

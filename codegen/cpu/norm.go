@@ -49,7 +49,7 @@ func rowAt(rows, token, row int) string {
 //
 //	lo, hi := th.Cut(n, 1)
 //	for t := lo; t < hi; t++ {
-//		quant.QuantizeA8(out[t*320:][:320], x[t*256:][:256])
+//		kernel.QuantizeA8(out[t*320:][:320], x[t*256:][:256])
 //	}
 func emitQuantize(k *kern) {
 	t := k.v.Type
@@ -62,7 +62,7 @@ func emitQuantize(k *kern) {
 	token, row := k.rows("x", 0, rows, width)
 	k.tokens(t.Dims[0])
 	n := quant.A8RowBytes(width)
-	k.eachRow(rows, Qual(pkgQuant, "QuantizeA8").Call(
+	k.eachRow(rows, Qual(pkgKernel, "QuantizeA8").Call(
 		raw("%s", cutSlice("out", rowAt(rows, rows*n, n), n)), raw("%s", cutSlice("x", rowAt(rows, token, row), width))))
 }
 
@@ -100,7 +100,7 @@ func emitUnitNorm(k *kern) {
 //		kernel.Add(s, x[t*256:][:256], y[t*256:][:256])
 //		f := f32[t*256:][:256]
 //		kernel.Norm(f, s, w, 1e-06)
-//		quant.QuantizeA8(a8[t*320:][:320], f)
+//		kernel.QuantizeA8(a8[t*320:][:320], f)
 //	}
 func emitNorm(k *kern) {
 	k.normLike("norm", 2, func(rows, width int) {
@@ -119,7 +119,7 @@ func emitNorm(k *kern) {
 //			f := row[r*64:][:64]
 //			kernel.GatedNorm(f, x[t*512+r*64:][:64], w, z[t*512+r*64:][:64], 1e-06)
 //		}
-//		quant.QuantizeA8(a8[t*640:][:640], row)
+//		kernel.QuantizeA8(a8[t*640:][:640], row)
 //	}
 func emitGatedNorm(k *kern) {
 	var token, row, count int
@@ -194,11 +194,11 @@ func (k *kern) normLike(name string, add int, more func(rows, width int), norm f
 			row = Id("row").Op(":=").Add(raw("%s", cutSlice("f32", at("t", rows*width), rows*width)))
 		}
 		k.cut("t", "n", 1, row, each("r", rows, body...),
-			Qual(pkgQuant, "QuantizeA8").Call(raw("%s", cutSlice("a8", at("t", n), n)), Id("row")))
+			Qual(pkgKernel, "QuantizeA8").Call(raw("%s", cutSlice("a8", at("t", n), n)), Id("row")))
 		return
 	}
 	n := quant.A8RowBytes(width)
-	k.eachRow(rows, append(body, Qual(pkgQuant, "QuantizeA8").Call(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))...)
+	k.eachRow(rows, append(body, Qual(pkgKernel, "QuantizeA8").Call(raw("%s", cutSlice("a8", rowAt(rows, rows*n, n), n)), Id("f")))...)
 }
 
 // emitTopKMoE emits the router's choice, tokens cut over the threads:

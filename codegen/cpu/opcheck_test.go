@@ -17,12 +17,14 @@ import (
 
 	"qnc/ir"
 	"qnc/ir/eval"
+	"qnc/runtime/cpu"
 	"qnc/runtime/pack"
 	"qnc/runtime/quant"
 )
 
 // TestOpcheck compares every emitter with the meaning of its op in ir/eval:
-// all cases become one program, which runs with 1, 2 and 3 threads.
+// all cases become one program, which runs with 1, 2 and 3 threads and the
+// kernels of every target that this machine can run.
 //
 // Policy for what is not finite: an element is NaN or infinite exactly where
 // eval has one that is; which of the two is not compared.
@@ -36,19 +38,26 @@ func TestOpcheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var first []byte
-	for threads := 1; threads <= 3; threads++ {
-		out, err := lab.run(exe, threads)
-		if err != nil {
-			t.Fatalf("%d threads: %v", threads, err)
+	for _, target := range cpu.Targets {
+		if cpu.Detect().Check(target) != nil {
+			continue
 		}
-		if threads == 1 {
-			first = out
-		} else if !bytes.Equal(first, out) {
-			t.Errorf("%s: %d threads give other bits than one", lab.owner(diffAt(first, out)), threads)
-		}
+		t.Run(target.Name, func(t *testing.T) {
+			var first []byte
+			for threads := 1; threads <= 3; threads++ {
+				out, err := lab.run(exe, target.Name, threads)
+				if err != nil {
+					t.Fatalf("%d threads: %v", threads, err)
+				}
+				if threads == 1 {
+					first = out
+				} else if !bytes.Equal(first, out) {
+					t.Errorf("%s: %d threads give other bits than one", lab.owner(diffAt(first, out)), threads)
+				}
+			}
+			lab.compare(t, first, target.Need != 0)
+		})
 	}
-	lab.compare(t, first)
 	t.Logf("%d cases, %d steps, %d kernels", len(lab.cases), len(lab.steps), len(lab.p.kernels))
 }
 
@@ -265,8 +274,8 @@ func (l *laboratory) arena() (n int) {
 	return n
 }
 
-func (l *laboratory) run(exe string, threads int) ([]byte, error) {
-	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Arena": l.arena(), "Scratch": l.p.scratch,
+func (l *laboratory) run(exe, target string, threads int) ([]byte, error) {
+	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Target": target, "Arena": l.arena(), "Scratch": l.p.scratch,
 		"Recurrent": l.p.recurrent, "KV": l.p.cache, "Slots": slots, "Threads": threads, "Steps": l.steps})
 	if err != nil {
 		return nil, err
@@ -308,12 +317,22 @@ func (l *laboratory) owner(at int) string {
 	return "the end"
 }
 
+// vectorTolerance is allowed to vector kernels where plain Go has eval's bits:
+// exponentials within 2 ulp, fused multiply-adds.
+const vectorTolerance = tolerance(5e-7)
+
 // compare evaluates the steps and looks for differences.
-func (l *laboratory) compare(t *testing.T, out []byte) {
+func (l *laboratory) compare(t *testing.T, out []byte, vector bool) {
 	var env *eval.Env
 	failed := map[int]bool{}
 	for _, s := range l.steps {
 		b := l.cases[s.Case]
+		tol := func(d ir.DType) tolerance {
+			if vector && d == ir.F32 {
+				return max(b.tol, vectorTolerance)
+			}
+			return b.tol
+		}
 		if s.Fresh {
 			env = &eval.Env{State: map[string]eval.Tensor{}, Weight: func(v *ir.Value) (eval.Tensor, error) { return l.floats[v.Name], nil }}
 		}
@@ -326,7 +345,7 @@ func (l *laboratory) compare(t *testing.T, out []byte) {
 			last := r.Type.Last().At(env.Sizes)
 			var data []byte
 			data, out = out[:s.Spans[i].Len], out[s.Spans[i].Len:]
-			if err := b.tol.near(r.Type.DType, decode(r.Type.DType, data, last), want[i].Data, last); err != nil && !failed[s.Case] {
+			if err := tol(r.Type.DType).near(r.Type.DType, decode(r.Type.DType, data, last), want[i].Data, last); err != nil && !failed[s.Case] {
 				failed[s.Case] = true
 				t.Errorf("%s: T=%d at %d: result %d: %v", b.name, len(s.Tok), s.Pos[0], i, err)
 			}
@@ -338,7 +357,7 @@ func (l *laboratory) compare(t *testing.T, out []byte) {
 			last := v.Type.Last().At(env.Sizes)
 			got := decode(v.Type.DType, data, last)
 			n := len(env.State[v.Name].Data) / slots
-			if err := b.tol.near(v.Type.DType, got, env.State[v.Name].Data[s.Slot*n:][:len(got)], last); err != nil && !failed[s.Case] {
+			if err := tol(v.Type.DType).near(v.Type.DType, got, env.State[v.Name].Data[s.Slot*n:][:len(got)], last); err != nil && !failed[s.Case] {
 				failed[s.Case] = true
 				t.Errorf("%s: T=%d at %d: state %s: %v", b.name, len(s.Tok), s.Pos[0], v, err)
 			}

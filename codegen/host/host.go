@@ -109,13 +109,18 @@ func Module() ([]codegen.File, error) {
 			return nil, fmt.Errorf("BUG: runtime package %s: %w", dir, err)
 		}
 		for _, e := range entries {
-			if e.IsDir() || !strings.HasSuffix(e.Name(), ".go") || strings.HasSuffix(e.Name(), "_test.go") {
+			name := path.Join(dir, e.Name())
+			ext := path.Ext(name)
+			if e.IsDir() || ext != ".go" && ext != ".s" || strings.HasSuffix(name, "_test.go") {
 				continue
 			}
-			name := path.Join(dir, e.Name())
 			src, err := runtime.Sources.ReadFile(name)
 			if err != nil {
 				return nil, err
+			}
+			if ext == ".s" {
+				files = append(files, codegen.File{Name: "qnc/runtime/" + name, Data: src})
+				continue
 			}
 			f, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ImportsOnly|parser.ParseComments)
 			if err != nil {

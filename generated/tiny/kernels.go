@@ -12,7 +12,7 @@ import (
 func getRowsQ80_64(th *engine.Thread, out []float32, table []byte, ids []int32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		quant.DequantizeQ80(out[t*64:][:64], table[int(ids[t])*68:][:68])
+		kernel.DequantizeQ80(out[t*64:][:64], table[int(ids[t])*68:][:68])
 	}
 }
 
@@ -22,7 +22,7 @@ func norm_Tx64_f32_a8(th *engine.Thread, x []float32, w []float32, f32 []float32
 	for t := lo; t < hi; t++ {
 		f := f32[t*64:][:64]
 		kernel.Norm(f, x[t*64:][:64], w, 9.999999974752427e-07)
-		quant.QuantizeA8(a8[t*80:][:80], f)
+		kernel.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -50,14 +50,8 @@ func matmulQ80_64x64(th *engine.Thread, out []float32, x []byte, w []byte, n int
 
 // %ssm_ba_flat-0 = matmul %attn_norm-0, @blk.0.ssm_ba.weight : f32[T,8] at 81920
 func matmulF16F32_8x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
-	row := th.Scratch(64)
 	lo, hi := th.Cut(8, 16)
-	for i := lo; i < hi; i++ {
-		quant.DequantizeF16(row, w[i*128:][:128])
-		for t := range n {
-			out[t*8+i] = quant.Dot(row, x[t*64:][:64])
-		}
-	}
+	kernel.MatMul(out, 8, x, 64, w, 128, kernel.DequantizeF16, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %beta_sigmoid-0 = sigmoid %beta_view-0 : f32[T,2,2] at 98304
@@ -110,13 +104,13 @@ func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float
 	for i := lo; i < hi; i++ {
 		switch {
 		case i < 2:
-			kernel.Conv(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16)
+			kernel.Conv(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, th.Scratch(64))
 			kernel.L2NormalizeRows(q[i*16:], 32, n, 16, 9.999999974752427e-07)
 		case i < 4:
-			kernel.Conv(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16)
+			kernel.Conv(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, th.Scratch(64))
 			kernel.L2NormalizeRows(k[(i-2)*16:], 32, n, 16, 9.999999974752427e-07)
 		default:
-			kernel.Conv(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16)
+			kernel.Conv(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, th.Scratch(64))
 		}
 	}
 }
@@ -142,7 +136,7 @@ func deltaChunk_2x16_4x16(th *engine.Thread, out []float32, state []float32, q [
 			VStride: 64,
 			Val:     val[h*16:],
 		}
-		head.Chunks(n, 64, th.Scratch(10432))
+		head.Chunks(n, 64, th.Scratch(18560))
 	}
 }
 
@@ -155,7 +149,7 @@ func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float3
 			f := row[r*16:][:16]
 			kernel.GatedNorm(f, x[t*64+r*16:][:16], w, z[t*64+r*16:][:16], 9.999999974752427e-07)
 		}
-		quant.QuantizeA8(a8[t*80:][:80], row)
+		kernel.QuantizeA8(a8[t*80:][:80], row)
 	}
 }
 
@@ -167,20 +161,14 @@ func norm_Tx64_sum_f32_a8(th *engine.Thread, x []float32, y []float32, sum []flo
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := f32[t*64:][:64]
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		quant.QuantizeA8(a8[t*80:][:80], f)
+		kernel.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
 // %ffn_moe_logits-0 = matmul %attn_post_norm-0, @blk.0.ffn_gate_inp.weight : f32[T,4] at 0
 func matmulF32F32_4x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
-	row := th.Scratch(64)
 	lo, hi := th.Cut(4, 16)
-	for i := lo; i < hi; i++ {
-		quant.DequantizeF32(row, w[i*256:][:256])
-		for t := range n {
-			out[t*4+i] = quant.Dot(row, x[t*64:][:64])
-		}
-	}
+	kernel.MatMul(out, 4, x, 64, w, 256, nil, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %ffn_moe_weights_norm-0_topk_moe = topk_moe %ffn_moe_logits-0 {k=2 norm=1 min=6.103515625e-05 scale=1} : (f32[T,2], i32[T,2])
@@ -211,7 +199,7 @@ func quantize_Tx2x32(th *engine.Thread, out []byte, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
-			quant.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
+			kernel.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
 		}
 	}
 }
@@ -245,7 +233,7 @@ func gateUpQ80Q80_32x64(th *engine.Thread, out []float32, x []byte, gate []byte,
 func quantize_Tx32(th *engine.Thread, out []byte, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		quant.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
+		kernel.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
 	}
 }
 
@@ -262,14 +250,8 @@ func matmulQ80_64x32(th *engine.Thread, out []float32, x []byte, w []byte, n int
 
 // %shared_expert_gate-0 = matmul %attn_post_norm-0, @blk.0.ffn_gate_inp_shexp.weight : f32[T,1] at 65536
 func matmulF32F32_1x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
-	row := th.Scratch(64)
 	lo, hi := th.Cut(1, 16)
-	for i := lo; i < hi; i++ {
-		quant.DequantizeF32(row, w[i*256:][:256])
-		for t := range n {
-			out[t+i] = quant.Dot(row, x[t*64:][:64])
-		}
-	}
+	kernel.MatMul(out, 1, x, 64, w, 256, nil, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %shared_expert_gate_sigmoid-0 = sigmoid %shared_expert_gate-0 : f32[T,1] at 65536
@@ -284,9 +266,7 @@ func sigmoid_Tx1(th *engine.Thread, out []float32, x []float32, n int) {
 func mul_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
-		for i1 := range 64 {
-			out[i0*64+i1] = x[i0*64+i1] * y[i0]
-		}
+		kernel.Scale(out[i0*64:][:64], x[i0*64:], y[i0])
 	}
 }
 
@@ -294,9 +274,7 @@ func mul_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int)
 func add_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
-		for i1 := range 64 {
-			out[i0*64+i1] = x[i0*64+i1] + y[i0*64+i1]
-		}
+		kernel.Add(out[i0*64:][:64], x[i0*64:], y[i0*64:])
 	}
 }
 
@@ -308,7 +286,7 @@ func norm_Tx64_sum_a8(th *engine.Thread, x []float32, y []float32, sum []float32
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		quant.QuantizeA8(a8[t*80:][:80], f)
+		kernel.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -347,7 +325,7 @@ func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []flo
 		for r := range 2 {
 			kernel.Norm(y, x[t*64+r*32:][:32], w, 9.999999974752427e-07)
 			kernel.Rope(y, cos, sin)
-			quant.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], y)
+			kernel.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], y)
 		}
 	}
 }
@@ -357,19 +335,43 @@ func storeRows_Tx2x32(th *engine.Thread, cache []byte, x []float32, pos []int32,
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
-			quant.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], x[t*64+r*32:][:32])
+			kernel.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], x[t*64+r*32:][:32])
 		}
 	}
 }
 
 // %attn_pregate_heads-1 = attention %Qcur_rope-1, %cache_k-1, %cache_v-1, %pos {scale=0.17677669529663687 map=interleaved} : f32[T,4,32] at 98304
 func attentionF16F16_4x32of2(th *engine.Thread, out []float32, q []float32, keys []byte, values []byte, pos []int32, n int) {
-	lo, hi := th.Cut(n*4, 1)
-	for i := lo; i < hi; i++ {
-		t, h := i/4, i%4
-		g := h / 2
-		kernel.Attend(out[t*128+h*32:][:32], q[t*128+h*32:][:32], keys[g*64:], 128, values[g*64:], 128, 64, 64, int(pos[t])+1, 0.17677669529663687, quant.DotF32F16, quant.AxpyF16)
+	a := kernel.Attention{
+		Groups: 2,
+		Heads:  4,
+		K:      32,
+		Keys: kernel.Cache{
+			Axpy:   quant.AxpyF16,
+			Bytes:  keys,
+			Cell:   128,
+			Decode: kernel.DequantizeF16,
+			Dot:    quant.DotF32F16,
+			Row:    64,
+		},
+		Out:    out,
+		Pos:    pos,
+		Q:      q,
+		QHead:  32,
+		QToken: 128,
+		Scale:  0.17677669529663687,
+		Tiled:  false,
+		V:      32,
+		Values: kernel.Cache{
+			Axpy:   quant.AxpyF16,
+			Bytes:  values,
+			Cell:   128,
+			Decode: kernel.DequantizeF16,
+			Dot:    quant.DotF32F16,
+			Row:    64,
+		},
 	}
+	a.Run(n, th.Ith, th.Nth, th.Scratch(8480))
 }
 
 // %gate_sigmoid-1 = sigmoid %gate-1 : f32[T,4,1,32] at 65536
@@ -377,9 +379,7 @@ func sigmoid_Tx4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 4 {
-			for i2 := range 32 {
-				out[i0*128+i1*32+i2] = kernel.Sigmoid(x[i0*256+i1*64+i2])
-			}
+			kernel.SigmoidRow(out[i0*128+i1*32:][:32], x[i0*256+i1*64:])
 		}
 	}
 }
@@ -388,9 +388,7 @@ func sigmoid_Tx4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
 func mul_Tx128(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
-		for i1 := range 128 {
-			out[i0*128+i1] = x[i0*128+i1] * y[i0*128+i1]
-		}
+		kernel.Mul(out[i0*128:][:128], x[i0*128:], y[i0*128:])
 	}
 }
 
@@ -398,7 +396,7 @@ func mul_Tx128(th *engine.Thread, out []float32, x []float32, y []float32, n int
 func quantize_Tx128(th *engine.Thread, out []byte, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		quant.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
+		kernel.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
 	}
 }
 
@@ -429,7 +427,7 @@ func norm_Rx64_a8(th *engine.Thread, x []float32, y []float32, w []float32, a8 [
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		quant.QuantizeA8(a8[t*80:][:80], f)
+		kernel.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -516,17 +514,13 @@ func sigmoid_1x1(th *engine.Thread, out []float32, x []float32, n int) {
 // %ffn_shexp_gated-0 = mul %ffn_shexp_out-0, %shared_expert_gate_sigmoid-0 : f32[1,64] at 512
 func mul_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(64, 16)
-	for i0 := lo; i0 < hi; i0++ {
-		out[i0] = x[i0] * y[0]
-	}
+	kernel.Scale(out[lo:hi], x[lo:], y[0])
 }
 
 // %ffn_out-0 = add %ffn_moe_out-0, %ffn_shexp_gated-0 : f32[1,64] at 0
 func add_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(64, 16)
-	for i0 := lo; i0 < hi; i0++ {
-		out[i0] = x[i0] + y[i0]
-	}
+	kernel.Add(out[lo:hi], x[lo:], y[lo:])
 }
 
 // %Qcur_rope-1 = norm_rope %Qcur-1, @blk.1.attn_q_norm.weight, %pos {eps=9.999999974752427e-07 dims=8 base=10000} : f32[1,4,32] at 1024
@@ -547,16 +541,12 @@ func normRope8_1x4x32(th *engine.Thread, out []float32, x []float32, w []float32
 func sigmoid_1x4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
 	lo, hi := th.Cut(4, 1)
 	for i0 := lo; i0 < hi; i0++ {
-		for i1 := range 32 {
-			out[i0*32+i1] = kernel.Sigmoid(x[i0*64+i1])
-		}
+		kernel.SigmoidRow(out[i0*32:][:32], x[i0*64:])
 	}
 }
 
 // %attn_gated-1 = mul %attn_pregate-1, %gate_sigmoid-1_flat : f32[1,128] at 1536
 func mul_1x128(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	lo, hi := th.Cut(128, 16)
-	for i0 := lo; i0 < hi; i0++ {
-		out[i0] = x[i0] * y[i0]
-	}
+	kernel.Mul(out[lo:hi], x[lo:], y[lo:])
 }

@@ -85,7 +85,6 @@ type Machine struct {
 	Has  Features
 }
 
-
 // Check returns an error of code fault.Missing that names what the machine
 // lacks for t, or nil.
 func (m Machine) Check(t Target) error {

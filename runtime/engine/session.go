@@ -10,8 +10,10 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"qnc/runtime/cpu"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
+	"qnc/runtime/kernel"
 	"qnc/runtime/pack"
 )
 
@@ -50,8 +52,27 @@ type Session struct {
 
 var _ Runner = (*Session)(nil)
 
-// Open maps the weights and allocates all memory of the plan.
+// machine is what the program runs on; tests replace it.
+var machine = cpu.Detect()
+
+// useTarget selects the kernels that the program was compiled for, if the machine can run them.
+func useTarget(name string) error {
+	t, ok := cpu.ByName(name)
+	if !ok {
+		return fault.New(fault.Failure, "BUG: target CPU %q", name)
+	}
+	if err := machine.Check(t); err != nil {
+		return err
+	}
+	kernel.Use(t.Name)
+	return nil
+}
+
+// Open checks the CPU, maps the weights and allocates all memory of the plan.
 func Open(m *Model, opt Options) (*Session, error) {
+	if err := useTarget(m.Info.TargetCPU); err != nil {
+		return nil, err
+	}
 	build, err := hex.DecodeString(m.Info.BuildID)
 	if err != nil || len(build) != 32 {
 		return nil, fault.New(fault.Failure, "BUG: build id %q", m.Info.BuildID)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"qnc/runtime/cpu"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
 	"qnc/runtime/pack"
@@ -57,7 +58,7 @@ func open(t *testing.T, edit func(*Model)) (*Session, *counter, error) {
 	c := &counter{}
 	id := [32]byte{7}
 	m := &Model{
-		Info: Info{BuildID: hex.EncodeToString(id[:]), NumVocab: vocab, NumCtx: numCtx, NumUbatch: ubatch, NumBatch: ubatch, NumSeq: numSeq, DefaultThreads: 2},
+		Info: Info{BuildID: hex.EncodeToString(id[:]), NumVocab: vocab, NumCtx: numCtx, NumUbatch: ubatch, NumBatch: ubatch, NumSeq: numSeq, DefaultThreads: 2, TargetCPU: "portable"},
 		Plan: Plan{ArenaBytes: 4 * vocab * ubatch, ScratchFloats: 3, RecurrentFloats: 2, KVBytes: numCtx * numSeq},
 		New: func(mem *Memory) (*Program, error) {
 			c.mem, c.logits, c.bias = mem, mem.Floats(0, vocab*ubatch), mem.Vector("bias", 1)
@@ -282,7 +283,17 @@ func TestOpen(t *testing.T) {
 		}
 	}
 	exe := filepath.Join(t.TempDir(), "none.weights")
-	if _, err := Open(&Model{Info: Info{BuildID: strings.Repeat("00", 32), NumSeq: 1, NumUbatch: 1}}, Options{Weights: exe}); err == nil || fault.CodeOf(err) != fault.Model || !strings.Contains(err.Error(), exe) {
+	if _, err := Open(&Model{Info: Info{TargetCPU: "portable", BuildID: strings.Repeat("00", 32), NumSeq: 1, NumUbatch: 1}}, Options{Weights: exe}); err == nil || fault.CodeOf(err) != fault.Model || !strings.Contains(err.Error(), exe) {
 		t.Errorf("a missing weights file: %v", err)
+	}
+}
+
+// TestTarget: a program whose CPU is not this one says so before it maps anything.
+func TestTarget(t *testing.T) {
+	defer func(m cpu.Machine) { machine = m }(machine)
+	machine = cpu.Machine{Arch: "amd64"}
+	_, err := Open(&Model{Info: Info{TargetCPU: "x86-64-v4"}}, Options{})
+	if err == nil || fault.CodeOf(err) != fault.Missing || !strings.Contains(err.Error(), "lacks avx2") {
+		t.Errorf("%v, code %d: want what is missing, code %d", err, fault.CodeOf(err), fault.Missing)
 	}
 }

@@ -90,7 +90,7 @@ var table = []Flag{
 	// Flags of qnc alone.
 	{Name: "output", Alt: []string{"o"}, Kind: String, Arg: "OUT", In: Compile, Help: "the binary to write"},
 	{Name: "machine", Kind: String, Arg: "FILE.qir", In: plans, Help: "devices, memories and links (default: this machine)"},
-	{Name: "target-cpu", Kind: String, Arg: "NAME", Default: "native", In: plans, Help: "native or portable"},
+	{Name: "target-cpu", Kind: String, Arg: "NAME", Default: "native", In: plans, Help: "native, portable, x86-64-v3, x86-64-v4 or x86-64-v4+vnni"},
 	{Name: "target-gpu", Kind: String, Arg: "sm_80,..", In: plans, Help: "GPU architectures"},
 	{Name: "cuda-driver", Kind: String, Arg: "NAME", Words: []string{"purego", "gorgonia"}, In: plans, Help: "binding of the CUDA driver"},
 	{Name: "embed", Kind: Bool, In: Compile | Run, Help: "append the weights to the executable"},

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"qnc/runtime/quant"
+	"qnc/runtime/vec"
 )
 
 // A DeltaHead is one value head of the gated delta rule over some tokens.
@@ -25,6 +26,11 @@ type DeltaHead struct {
 // Step applies the rule token by token: S = e^g S; S += beta (v - S k) kᵀ; out = S (scale q).
 func (h *DeltaHead) Step(tokens int) {
 	for t := range tokens {
+		if simd != nil && h.K%vec.Lane == 0 {
+			simd.DeltaStep(h.State, h.Key[t*h.QStride:][:h.K], h.Q[t*h.QStride:], h.Val[t*h.VStride:][:h.V], h.Out[t*h.OStride:],
+				Exp(h.G[t*h.GStride]), h.Beta[t*h.GStride], h.Scale)
+			continue
+		}
 		q, k := h.Q[t*h.QStride:][:h.K], h.Key[t*h.QStride:][:h.K]
 		v, out := h.Val[t*h.VStride:][:h.V], h.Out[t*h.OStride:][:h.V]
 		decay, beta := Exp(h.G[t*h.GStride]), h.Beta[t*h.GStride]
@@ -40,7 +46,10 @@ func (h *DeltaHead) Step(tokens int) {
 }
 
 // ChunkScratch is the number of floats that Chunks needs for chunks of c tokens.
-func ChunkScratch(c, k, v int) int { return 3*c + 2*c*c + c*v + c*k }
+func ChunkScratch(c, k, v int) int {
+	const pad = vec.Lane // rows of a multiple of a cache's size alias
+	return max(3*c+2*c*c+c*v+c*k, 6*c+2*c*(c+pad)+c*(v+pad)+2*c*(k+pad)+k*(c+pad)+k*(v+pad))
+}
 
 // leastDecay bounds a log decay from below: its exponential is zero, and sums
 // of a chunk keep their digits however negative one of them is.
@@ -56,11 +65,16 @@ const leastDecay = -200
 // out_i = scale (e^D_i S q_i + sum_{j<=i} (q_i·k_j) e^(D_i-D_j) u_j), and the
 // state becomes e^D_c S + sum_j e^(D_c-D_j) u_j k_jᵀ (Yang et al., Gated Delta Networks).
 func (h *DeltaHead) Chunks(tokens, c int, scratch []float32) {
+	if simd != nil && c%vec.Lane == 0 && h.K%vec.Lane == 0 && h.V%vec.Lane == 0 {
+		h.vectorChunks(tokens, c, scratch)
+		return
+	}
 	for t := 0; t < tokens; t += c {
 		h.chunk(t, min(c, tokens-t), c, scratch)
 	}
 }
 
+// chunk is one chunk in plain Go.
 func (h *DeltaHead) chunk(first, n, c int, scratch []float32) {
 	take := func(n int) []float32 {
 		s := scratch[:n:n]

@@ -1,7 +1,7 @@
 // Package kernel holds the hand-written parts of the emitted CPU kernels: the
 // emitter specialises the loops around them to shapes, strides and types.
-// Everything is scalar Go; each function works on what one thread owns, so a
-// result never depends on the number of threads. Sums run in one fixed order.
+// Each function works on what one thread owns, so a result never depends on the
+// number of threads, and sums run in an order fixed by the target (see Use).
 package kernel
 
 import "math"
@@ -31,12 +31,19 @@ func RMSScale(x []float32, eps float64) float32 {
 // L2Normalize divides x by sqrt(sum(x²) + eps).
 func L2Normalize(x []float32, eps float64) {
 	s := float32(1 / math.Sqrt(sumSquares(x)+eps))
+	if simd != nil {
+		simd.Scale(x, x, s)
+		return
+	}
 	for i := range x {
 		x[i] *= s
 	}
 }
 
 func sumSquares(x []float32) float64 {
+	if simd != nil {
+		return simd.SumSquares(x)
+	}
 	var s0, s1 float64
 	for len(x) >= 2 {
 		s0 += float64(x[0]) * float64(x[0])
@@ -55,6 +62,10 @@ func sumSquares(x []float32) float64 {
 func Rope(x, cos, sin []float32) {
 	half := len(cos)
 	lo, hi := x[:half], x[half:2*half]
+	if simd != nil {
+		simd.Rope(lo, hi, cos, sin[:half])
+		return
+	}
 	for i, c := range cos {
 		a, b, s := lo[i], hi[i], sin[i]
 		lo[i] = float32(a*c) - float32(b*s)
@@ -77,13 +88,8 @@ func Angles(cos, sin []float32, pos int32, base float64) {
 func TopK(w []float32, ids []int32, x []float32, norm bool, lo, scale float32) {
 	Softmax(x)
 	for j := range ids {
-		best := -1
-		for i, p := range x {
-			if p >= 0 && (best < 0 || p > x[best]) {
-				best = i
-			}
-		}
-		if best < 0 { // only NaN is left: any expert, and NaN shows in the result
+		best := ArgMax(x)
+		if best < 0 || x[best] < 0 { // only NaN is left: any expert, and NaN shows in the result
 			best = 0
 		}
 		ids[j], w[j] = int32(best), x[best]
@@ -106,8 +112,27 @@ func TopK(w []float32, ids []int32, x []float32, norm bool, lo, scale float32) {
 	}
 }
 
+// ArgMax is the index of the largest number in x above -Inf, the lowest among equals; -1 if there is none.
+func ArgMax(x []float32) int {
+	if simd != nil {
+		return simd.ArgMax(x)
+	}
+	best, most := -1, float32(math.Inf(-1))
+	for i, p := range x {
+		if p > most {
+			best, most = i, p
+		}
+	}
+	return best
+}
+
 // Softmax replaces x by e^(x-max) / sum of the same.
 func Softmax(x []float32) {
+	if simd != nil {
+		sum := simd.ExpSum(x, x, simd.MaxOf(x))
+		simd.Scale(x, x, 1/sum)
+		return
+	}
 	m := x[0]
 	for _, v := range x {
 		m = max(m, v)
@@ -124,37 +149,13 @@ func Softmax(x []float32) {
 	}
 }
 
-// Conv computes y[t,d] = silu(sum_j in[t+j,d] w[d,j]) for n tokens and the
-// channels d of one group, where in is the state's c-1 rows followed by x, and
-// leaves the last c-1 rows of in in the state. Row strides are in floats; w
-// starts at the group's first channel.
-func Conv(y []float32, yStride int, state []float32, stateStride int, x []float32, xStride int, w []float32, c, n, channels int) {
-	for d := range channels {
-		taps := w[d*c:][:c]
-		for t := range n {
-			var s float32
-			for j, tap := range taps {
-				if i := t + j - (c - 1); i < 0 {
-					s += float32(state[(t+j)*stateStride+d] * tap)
-				} else {
-					s += float32(x[i*xStride+d] * tap)
-				}
-			}
-			y[t*yStride+d] = Silu(s)
-		}
-		for j := range c - 1 {
-			if i := n + j - (c - 1); i < 0 {
-				state[j*stateStride+d] = state[(n+j)*stateStride+d]
-			} else {
-				state[j*stateStride+d] = x[i*xStride+d]
-			}
-		}
-	}
-}
-
 // Add writes x + y to dst.
 func Add(dst, x, y []float32) {
 	x, y = x[:len(dst)], y[:len(dst)]
+	if simd != nil {
+		simd.Add(dst, x, y)
+		return
+	}
 	for i := range dst {
 		dst[i] = x[i] + y[i]
 	}
@@ -164,6 +165,10 @@ func Add(dst, x, y []float32) {
 func Norm(dst, x, w []float32, eps float64) {
 	s := RMSScale(x, eps)
 	x, w = x[:len(dst)], w[:len(dst)]
+	if simd != nil {
+		simd.Norm(dst, x, w, s)
+		return
+	}
 	for i := range dst {
 		dst[i] = x[i] * s * w[i]
 	}
@@ -171,15 +176,24 @@ func Norm(dst, x, w []float32, eps float64) {
 
 // GatedNorm writes rms_norm(x) * w * silu(z) to dst.
 func GatedNorm(dst, x, w, z []float32, eps float64) {
+	if simd != nil {
+		n := len(dst)
+		simd.Gated(dst, x[:n], w[:n], z[:n], RMSScale(x, eps))
+		return
+	}
 	Norm(dst, x, w, eps)
-	for i, v := range z[:len(dst)] {
-		dst[i] *= Silu(v)
+	for i, g := range z[:len(dst)] {
+		dst[i] *= Silu(g)
 	}
 }
 
 // RMSNormalize divides x by sqrt(mean(x²) + eps).
 func RMSNormalize(x []float32, eps float64) {
 	s := RMSScale(x, eps)
+	if simd != nil {
+		simd.Scale(x, x, s)
+		return
+	}
 	for i := range x {
 		x[i] *= s
 	}

@@ -189,7 +189,7 @@ func TestConv(t *testing.T) {
 			y, state = make([]float32, n*channels), slices.Clone(start)
 			at := 0
 			for _, m := range cuts {
-				Conv(y[at*channels:], channels, state, stride, x[at*stride:], stride, w, c, m, channels)
+				Conv(y[at*channels:], channels, state, stride, x[at*stride:], stride, w, c, m, channels, make([]float32, ConvScratch(channels, c)))
 				at += m
 			}
 			return y, state

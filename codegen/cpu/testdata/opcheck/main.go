@@ -16,7 +16,7 @@ import (
 
 // A plan is what the test asks for.
 type plan struct {
-	Weights                              string
+	Weights, Target                      string
 	Arena, Scratch, Recurrent, KV, Slots int
 	Threads                              int
 	Steps                                []step
@@ -49,6 +49,7 @@ func run() error {
 	if err := json.NewDecoder(os.Stdin).Decode(&p); err != nil {
 		return err
 	}
+	kernel.Use(p.Target)
 	w, err := pack.Open(p.Weights, [32]byte{})
 	if err != nil {
 		return err

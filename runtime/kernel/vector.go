@@ -1,0 +1,150 @@
+package kernel
+
+import (
+	"qnc/runtime/quant"
+	"qnc/runtime/vec"
+)
+
+// simd is the table of the target's vector kernels, nil for plain Go.
+var simd *vec.Funcs
+
+// Use selects the kernels of a target of package cpu. It is called once, before
+// any kernel runs, and only with a target that the machine can run.
+func Use(target string) { simd = vec.ForTarget(target) }
+
+// QuantizeA8 is quant.QuantizeA8.
+func QuantizeA8(row []byte, x []float32) {
+	if simd == nil || len(x)%quant.BlockA8 != 0 || len(row) < quant.A8RowBytes(len(x)) {
+		quant.QuantizeA8(row, x)
+		return
+	}
+	simd.QuantizeA8(row, x)
+}
+
+// QuantizeF16 is quant.QuantizeF16.
+func QuantizeF16(dst []byte, src []float32) {
+	if simd == nil || len(dst) < 2*len(src) {
+		quant.QuantizeF16(dst, src)
+		return
+	}
+	simd.NarrowF16(dst, src)
+}
+
+// DequantizeF16 is quant.DequantizeF16.
+func DequantizeF16(dst []float32, src []byte) {
+	if simd == nil || len(src) < 2*len(dst) {
+		quant.DequantizeF16(dst, src)
+		return
+	}
+	simd.WidenF16(dst, src)
+}
+
+// DequantizeQ80 is quant.DequantizeQ80.
+func DequantizeQ80(dst []float32, src []byte) {
+	if simd == nil || len(dst)%32 != 0 || len(src) < len(dst)/32*34 {
+		quant.DequantizeQ80(dst, src)
+		return
+	}
+	simd.WidenQ80(dst, src)
+}
+
+// DequantizeF32 is quant.DequantizeF32 for rows aligned to 4 bytes.
+func DequantizeF32(dst []float32, src []byte) { copy(dst, Floats(src)[:len(dst)]) }
+
+// The rows below are elementwise functions over all of dst.
+
+// ExpRow writes e^x.
+func ExpRow(dst, x []float32) {
+	x = x[:len(dst)]
+	if simd != nil {
+		simd.Exp(dst, x)
+		return
+	}
+	for i, a := range x {
+		dst[i] = Exp(a)
+	}
+}
+
+// SigmoidRow writes 1 / (1 + e^-x).
+func SigmoidRow(dst, x []float32) {
+	x = x[:len(dst)]
+	if simd != nil {
+		simd.Sigmoid(dst, x)
+		return
+	}
+	for i, a := range x {
+		dst[i] = Sigmoid(a)
+	}
+}
+
+// SiluRow writes x / (1 + e^-x).
+func SiluRow(dst, x []float32) {
+	x = x[:len(dst)]
+	if simd != nil {
+		simd.Silu(dst, x)
+		return
+	}
+	for i, a := range x {
+		dst[i] = Silu(a)
+	}
+}
+
+// SoftplusRow writes log(1 + e^x).
+func SoftplusRow(dst, x []float32) {
+	x = x[:len(dst)]
+	if simd != nil {
+		simd.Softplus(dst, x)
+		return
+	}
+	for i, a := range x {
+		dst[i] = Softplus(a)
+	}
+}
+
+// Mul writes x * y.
+func Mul(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	if simd != nil {
+		simd.Mul(dst, x, y)
+		return
+	}
+	for i, a := range x {
+		dst[i] = a * y[i]
+	}
+}
+
+// Scale writes x * s.
+func Scale(dst, x []float32, s float32) {
+	x = x[:len(dst)]
+	if simd != nil {
+		simd.Scale(dst, x, s)
+		return
+	}
+	for i, a := range x {
+		dst[i] = a * s
+	}
+}
+
+// SiluMul writes silu(x) * y.
+func SiluMul(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	if simd != nil {
+		simd.SiluMul(dst, x, y)
+		return
+	}
+	for i, a := range x {
+		dst[i] = Silu(a) * y[i]
+	}
+}
+
+// SigmoidMul writes x * sigmoid(y).
+func SigmoidMul(dst, x, y []float32) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	if simd != nil {
+		simd.SigmoidMul(dst, x, y)
+		return
+	}
+	for i, a := range y {
+		dst[i] = x[i] * Sigmoid(a)
+	}
+}

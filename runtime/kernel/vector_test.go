@@ -1,0 +1,276 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"qnc/runtime/cpu"
+	"qnc/runtime/quant"
+)
+
+// targets runs f for every target that this machine can run.
+func targets(t *testing.T, f func(t *testing.T)) {
+	defer Use("portable")
+	for _, target := range cpu.Targets {
+		if cpu.Detect().Check(target) == nil {
+			Use(target.Name)
+			t.Run(target.Name, f)
+		}
+	}
+}
+
+// TestTargets repeats the tests of this package with every target's kernels.
+func TestTargets(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		f    func(*testing.T)
+	}{
+		{"Norms", TestNorms}, {"Rope", TestRope}, {"TopK", TestTopK}, {"Conv", TestConv}, {"Attend", TestAttend},
+		{"Delta", TestDelta}, {"DeltaCuts", TestDeltaCuts},
+	} {
+		targets(t, func(t *testing.T) { t.Run(c.name, c.f) })
+	}
+}
+
+// TestDeltaVector: the shapes that the vector kernels take, against float64, and cuts at chunks bit by bit.
+func TestDeltaVector(t *testing.T) {
+	targets(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(7, 1))
+		for _, shape := range [][2]int{{16, 16}, {64, 32}, {128, 128}} {
+			for _, n := range []int{1, 7, 16, 64, 130} {
+				h := head(r, n, shape[0], shape[1], func() float64 {
+					if r.IntN(20) == 0 {
+						return -1e15
+					}
+					return -0.3 * r.Float64()
+				})
+				out, state := h.deltaRule(n)
+				start, scratch := slices.Clone(h.State), make([]float32, ChunkScratch(64, h.K, h.V))
+				for i := range scratch {
+					scratch[i] = nan
+				}
+				h.Chunks(n, 64, scratch)
+				near(t, "Chunks", h.Out, out, 1e-5)
+				near(t, "state of Chunks", h.State, state, 1e-5)
+				whole, wholeState := slices.Clone(h.Out), slices.Clone(h.State)
+				copy(h.State, start)
+				for at := 0; at < n; at += 64 {
+					part := *h
+					part.Q, part.Key, part.Val, part.Out = h.Q[at*h.QStride:], h.Key[at*h.QStride:], h.Val[at*h.VStride:], h.Out[at*h.OStride:]
+					part.G, part.Beta = h.G[at*h.GStride:], h.Beta[at*h.GStride:]
+					part.Chunks(min(64, n-at), 64, scratch)
+				}
+				if !slices.Equal(h.Out, whole) || !slices.Equal(h.State, wholeState) {
+					t.Errorf("%v: cuts of %d tokens give other bits", shape, n)
+				}
+				copy(h.State, start)
+				h.Step(n)
+				near(t, "Step", h.Out, out, 1e-5)
+				near(t, "state of Step", h.State, state, 1e-5)
+			}
+		}
+	})
+}
+
+// caches gives keys and values of a layer in every format.
+func caches(r *rand.Rand, cells, groups, dim int) map[string][2]Cache {
+	k, v := normal(r, cells*groups*dim, 1), normal(r, cells*groups*dim, 1)
+	out := map[string][2]Cache{}
+	for _, c := range []struct {
+		name   string
+		decode func([]float32, []byte)
+		axpy   func([]float32, float32, []byte)
+	}{{"f16", DequantizeF16, quant.AxpyF16}, {"q8_0", DequantizeQ80, quant.AxpyQ80}, {"f32", DequantizeF32, AxpyF32}} {
+		kind, _ := quant.ByName(c.name)
+		var pair [2]Cache
+		for i, x := range [][]float32{k, v} {
+			b := make([]byte, cells*groups*kind.RowBytes(dim))
+			kind.Quantize(b, x)
+			pair[i] = Cache{b, groups * kind.RowBytes(dim), kind.RowBytes(dim), c.decode, kind.DotF32, c.axpy}
+		}
+		out[c.name] = pair
+	}
+	return out
+}
+
+// TestAttention: every format, head layout and target against plain Go; the
+// cut of threads and of tokens changes no bit.
+func TestAttention(t *testing.T) {
+	const groups, per, dim, n, past = 2, 4, 32, 83, 41
+	r := rand.New(rand.NewPCG(8, 1))
+	formats := caches(r, n+past, groups, dim)
+	q, pos := normal(r, n*groups*per*dim, 2), make([]int32, n)
+	for i := range pos {
+		pos[i] = int32(past + i)
+	}
+	for _, name := range []string{"f32", "f16", "q8_0"} {
+		for _, tiled := range []bool{false, true} {
+			run := func(nth int, cuts ...int) []float32 {
+				out := make([]float32, len(q))
+				scratch := make([]float32, AttendScratch(per, dim, dim))
+				for i := range scratch {
+					scratch[i] = nan
+				}
+				at := 0
+				for _, m := range cuts {
+					a := Attention{Heads: groups * per, Groups: groups, Tiled: tiled, K: dim, V: dim, Q: q[at*groups*per*dim:], QToken: groups * per * dim, QHead: dim,
+						Out: out[at*groups*per*dim:], Keys: formats[name][0], Values: formats[name][1], Pos: pos[at:], Scale: 0.2}
+					for ith := range nth {
+						a.Run(m, ith, nth, scratch)
+					}
+					at += m
+				}
+				return out
+			}
+			Use("portable")
+			var want []float64
+			for _, x := range run(1, n) {
+				want = append(want, float64(x))
+			}
+			targets(t, func(t *testing.T) {
+				got := run(1, n)
+				near(t, fmt.Sprint(name, " tiled ", tiled), got, want, 2e-5)
+				for _, cuts := range [][]int{{64, 19}, {1, 82}, {40, 40, 3}} {
+					if !slices.Equal(got, run(3, cuts...)) {
+						t.Errorf("%s: cuts %v on three threads give other bits", name, cuts)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestAttentionInfinite: as TestAttendInfinite, through Run.
+func TestAttentionInfinite(t *testing.T) {
+	const dim, cells = 16, AttendBlock + 2
+	targets(t, func(t *testing.T) {
+		for _, c := range []struct {
+			name string
+			bad  float32
+			from int
+			to   int
+			want float32
+		}{{"a block of -Inf", -inf, 0, AttendBlock, 3}, {"all -Inf", -inf, 0, cells, nan}, {"one +Inf", inf, 1, 2, nan}, {"one NaN", nan, 1, 2, nan}, {"all NaN", nan, 0, cells, nan}} {
+			k, v, q := make([]float32, cells*dim), slices.Repeat([]float32{3}, cells*dim), make([]float32, dim)
+			for i := c.from; i < c.to; i++ {
+				k[i*dim] = c.bad
+			}
+			q[0] = 1
+			keys, values := make([]byte, 4*len(k)), make([]byte, 4*len(v))
+			quant.QuantizeF32(keys, k)
+			quant.QuantizeF32(values, v)
+			out := make([]float32, dim)
+			a := Attention{Heads: 1, Groups: 1, K: dim, V: dim, Q: q, QToken: dim, QHead: dim, Out: out, Scale: 1, Pos: []int32{cells - 1},
+				Keys: Cache{keys, 4 * dim, 4 * dim, DequantizeF32, quant.DotF32F32, AxpyF32}, Values: Cache{values, 4 * dim, 4 * dim, DequantizeF32, quant.DotF32F32, AxpyF32}}
+			a.Run(1, 0, 1, make([]float32, AttendScratch(1, dim, dim)))
+			for _, x := range out {
+				if x != c.want && (x == x || c.want == c.want) {
+					t.Errorf("%s: %v, want %v", c.name, out, c.want)
+					break
+				}
+			}
+		}
+	})
+}
+
+func TestMatMul(t *testing.T) {
+	targets(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(9, 1))
+		for _, k := range []int{30, 64, 2048} {
+			const rows, n = 19, 67
+			w, x := normal(r, rows*k, 1), normal(r, n*k, 1)
+			half := make([]byte, 2*len(w))
+			quant.QuantizeF16(half, w)
+			quant.DequantizeF16(w, half)
+			full := make([]byte, 4*len(w))
+			quant.QuantizeF32(full, w)
+			var want []float64
+			for t := range n {
+				for i := range rows {
+					s := 0.0
+					for j := range k {
+						s += float64(w[i*k+j]) * float64(x[t*k+j])
+					}
+					want = append(want, s)
+				}
+			}
+			got, parts, scratch := make([]float32, n*rows), make([]float32, n*rows), make([]float32, MatMulScratch(k))
+			MatMul(got, rows, x, k, full, 4*k, nil, 0, rows, n, k, scratch)
+			near(t, "MatMul", got, want, 2e-6)
+			for i := range n {
+				MatMul(parts[i*rows:], rows, x[i*k:], k, half, 2*k, DequantizeF16, 0, 11, 1, k, scratch)
+				MatMul(parts[i*rows:], rows, x[i*k:], k, half, 2*k, DequantizeF16, 11, rows, 1, k, scratch)
+			}
+			if !slices.Equal(got, parts) {
+				t.Errorf("%d: one token and some rows at a time give other bits", k)
+			}
+		}
+	})
+}
+
+// TestConvVector: the shapes that vector kernels take; any cut gives the same bits.
+func TestConvVector(t *testing.T) {
+	const n, channels = 9, 48
+	r := rand.New(rand.NewPCG(10, 1))
+	x, w, start := normal(r, n*channels, 1), normal(r, channels*4, 1), normal(r, 3*channels, 1)
+	run := func(cuts ...int) (y, state []float32) {
+		y, state = make([]float32, n*channels), slices.Clone(start)
+		at := 0
+		for _, m := range cuts {
+			Conv(y[at*channels:], channels, state, channels, x[at*channels:], channels, w, 4, m, channels, make([]float32, ConvScratch(channels, 4)))
+			at += m
+		}
+		return y, state
+	}
+	Use("portable")
+	y, state := run(n)
+	var want []float64
+	for _, a := range y {
+		want = append(want, float64(a))
+	}
+	targets(t, func(t *testing.T) {
+		got, s := run(n)
+		near(t, "Conv", got, want, 1e-6)
+		if !slices.Equal(s, state) {
+			t.Error("the state differs")
+		}
+		for _, cuts := range [][]int{{1, 8}, {2, 3, 4}, {5, 4}} {
+			if y, s := run(cuts...); !slices.Equal(y, got) || !slices.Equal(s, state) {
+				t.Errorf("cuts %v give other numbers than one run", cuts)
+			}
+		}
+	})
+}
+
+// TestRows compares the elementwise rows with the scalar functions.
+func TestRows(t *testing.T) {
+	targets(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(11, 1))
+		x, y := normal(r, 100, 4), normal(r, 100, 1)
+		dst := make([]float32, 100)
+		for _, c := range []struct {
+			name string
+			run  func()
+			want func(x, y float32) float32
+		}{
+			{"ExpRow", func() { ExpRow(dst, x) }, func(x, _ float32) float32 { return Exp(x) }},
+			{"SigmoidRow", func() { SigmoidRow(dst, x) }, func(x, _ float32) float32 { return Sigmoid(x) }},
+			{"SiluRow", func() { SiluRow(dst, x) }, func(x, _ float32) float32 { return Silu(x) }},
+			{"SoftplusRow", func() { SoftplusRow(dst, x) }, func(x, _ float32) float32 { return Softplus(x) }},
+			{"Mul", func() { Mul(dst, x, y) }, func(x, y float32) float32 { return x * y }},
+			{"Scale", func() { Scale(dst, x, 0.3) }, func(x, _ float32) float32 { return x * 0.3 }},
+			{"SiluMul", func() { SiluMul(dst, x, y) }, func(x, y float32) float32 { return Silu(x) * y }},
+			{"SigmoidMul", func() { SigmoidMul(dst, x, y) }, func(x, y float32) float32 { return x * Sigmoid(y) }},
+		} {
+			c.run()
+			for i, got := range dst {
+				if want := c.want(x[i], y[i]); math.Abs(float64(got-want)) > 4e-7*math.Abs(float64(want)) {
+					t.Errorf("%s(%v, %v) = %v, want %v", c.name, x[i], y[i], got, want)
+				}
+			}
+		}
+	})
+}
