@@ -110,6 +110,7 @@ func (a *Attention) block(g, t0, n int, scratch []float32) {
 			a.Keys.Decode(s.k[i*a.K:][:a.K], a.Keys.Bytes[(c+i)*a.Keys.Cell+g*a.Keys.Row:][:a.Keys.Row])
 			a.Values.Decode(s.v[i*vs:][:a.V], a.Values.Bytes[(c+i)*a.Values.Cell+g*a.Values.Row:][:a.Values.Row])
 		}
+		s.group, s.next, s.ahead = g, c+m-1, min(AttendBlock, cells-c-m)
 		// Tokens that see the same part of the block go together.
 		for t := 0; t < n; {
 			seen := min(m, int(a.Pos[t0+t])+1-c)
@@ -132,11 +133,21 @@ func (a *Attention) block(g, t0, n int, scratch []float32) {
 // A state is what block carries from one block of cells to the next.
 type state struct {
 	q, k, v, score, out, most, sum, part []float32
+
+	group, next, ahead int // the cell that was prefetched last, and how many are left to be
 }
 
 // attend adds the first cells of the decoded block to rows lo to hi.
 func (a *Attention) attend(s *state, lo, hi, cells int) {
-	simd.Dots(s.score[lo*scoreStride:], scoreStride, s.q[lo*a.K:], a.K, s.k, a.K, hi-lo, cells, a.K, s.part)
+	for c := 0; c < cells; c += 4 {
+		for range min(4, s.ahead) { // while these are multiplied, later ones come
+			s.next++
+			s.ahead--
+			simd.Prefetch(a.Keys.Bytes[s.next*a.Keys.Cell+s.group*a.Keys.Row:][:a.Keys.Row])
+			simd.Prefetch(a.Values.Bytes[s.next*a.Values.Cell+s.group*a.Values.Row:][:a.Values.Row])
+		}
+		simd.Dots(s.score[lo*scoreStride+c:], scoreStride, s.q[lo*a.K:], a.K, s.k[c*a.K:], a.K, hi-lo, min(4, cells-c), a.K, s.part)
+	}
 	for r := lo; r < hi; r++ {
 		score := s.score[r*scoreStride:][:cells]
 		if most := simd.MaxOf(score); most > s.most[r] {
