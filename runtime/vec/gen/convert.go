@@ -40,7 +40,7 @@ func (g *gen) converts() {
 	g.arg("p", "SI")
 	g.length("p", "CX")
 	loop, done = g.fresh("loop"), g.fresh("done")
-	g.p("SUBQ $1, CX\nJLT %s\n%s:\nPREFETCHT0 (SI)\nADDQ $64, SI\nSUBQ $64, CX\nJGE %s\n%s:\nRET", done, loop, loop, done)
+	g.p("SUBQ $1, CX\nJLT %s\n%s:\nPREFETCHT1 (SI)\nADDQ $64, SI\nSUBQ $64, CX\nJGE %s\n%s:\nRET", done, loop, loop, done)
 }
 
 // halves runs whole over full registers of CX elements, four at a time and
