@@ -106,10 +106,8 @@ func (a *Attention) block(g, t0, n int, scratch []float32) {
 	clear(s.sum)
 	for c := 0; c < cells; c += AttendBlock {
 		m := min(AttendBlock, cells-c)
-		for i := range m {
-			a.Keys.Decode(s.k[i*a.K:][:a.K], a.Keys.Bytes[(c+i)*a.Keys.Cell+g*a.Keys.Row:][:a.Keys.Row])
-			a.Values.Decode(s.v[i*vs:][:a.V], a.Values.Bytes[(c+i)*a.Values.Cell+g*a.Values.Row:][:a.Values.Row])
-		}
+		s.group, s.cell, s.next, s.ahead = g, c, c+m-1, min(AttendBlock, cells-c-m)
+		s.keys, s.values = 0, 0
 		// Tokens that see the same part of the block go together.
 		for t := 0; t < n; {
 			seen := min(m, int(a.Pos[t0+t])+1-c)
@@ -132,11 +130,36 @@ func (a *Attention) block(g, t0, n int, scratch []float32) {
 // A state is what block carries from one block of cells to the next.
 type state struct {
 	q, k, v, score, out, most, sum, part []float32
+
+	group, cell  int // the block's
+	keys, values int // how many of its rows are decoded
+	next, ahead  int // the cell that was prefetched last, and how many are left to be
 }
 
-// attend adds the first cells of the decoded block to rows lo to hi.
+// decode decodes rows of the block up to n, which are used while they are in
+// the nearest cache.
+func (a *Attention) decode(s *state, c *Cache, dst []float32, width, stride int, done *int, n int) {
+	for ; *done < n; *done++ {
+		c.Decode(dst[*done*stride:][:width], c.Bytes[(s.cell+*done)*c.Cell+s.group*c.Row:][:c.Row])
+	}
+}
+
+// fewRows are so few that a sum of values may be interrupted.
+const fewRows = 16
+
+// attend adds the first cells of the block to rows lo to hi.
 func (a *Attention) attend(s *state, lo, hi, cells int) {
-	simd.Dots(s.score[lo*scoreStride:], scoreStride, s.q[lo*a.K:], a.K, s.k, a.K, hi-lo, cells, a.K, s.part)
+	for c := 0; c < cells; c += 4 {
+		for range min(4, s.ahead) { // while these are multiplied, later ones come
+			s.next++
+			s.ahead--
+			simd.Prefetch(a.Keys.Bytes[s.next*a.Keys.Cell+s.group*a.Keys.Row:][:a.Keys.Row])
+			simd.Prefetch(a.Values.Bytes[s.next*a.Values.Cell+s.group*a.Values.Row:][:a.Values.Row])
+		}
+		n := min(4, cells-c)
+		a.decode(s, &a.Keys, s.k, a.K, a.K, &s.keys, c+n)
+		simd.Dots(s.score[lo*scoreStride+c:], scoreStride, s.q[lo*a.K:], a.K, s.k[c*a.K:], a.K, hi-lo, n, a.K, s.part)
+	}
 	for r := lo; r < hi; r++ {
 		score := s.score[r*scoreStride:][:cells]
 		if most := simd.MaxOf(score); most > s.most[r] {
@@ -151,7 +174,16 @@ func (a *Attention) attend(s *state, lo, hi, cells int) {
 		}
 		s.sum[r] += simd.ExpSum(score, score, from)
 	}
-	simd.Gemm(s.out[lo*a.V:], a.V, s.score[lo*scoreStride:], scoreStride, 1, s.v, a.V+vec.Lane, hi-lo, a.V, cells, true)
+	step := cells
+	if hi-lo <= fewRows {
+		step = min(cells, 8)
+	}
+	vs := a.V + vec.Lane
+	for c := 0; c < cells; c += step {
+		n := min(step, cells-c)
+		a.decode(s, &a.Values, s.v, a.V, vs, &s.values, c+n)
+		simd.Gemm(s.out[lo*a.V:], a.V, s.score[lo*scoreStride+c:], scoreStride, 1, s.v[c*vs:], vs, hi-lo, a.V, n, true)
+	}
 }
 
 // Attend writes softmax(scale q·k) v over the first cells of a cache to out.

@@ -6,7 +6,7 @@ import "qnc/runtime/vec"
 // are as DeltaHead.Chunks says, with the state transposed: st[i] is what key
 // element i maps to, so that every product runs along whole rows.
 type chunker struct {
-	*DeltaHead
+	DeltaHead
 	c, ldc, ldk, ldv       int
 	st, keyT, key, q       []float32 // [K,V], [K,c], [c,K], [c,K]
 	kk, qk, u              []float32 // [c,c], [c,c], [c,V]
@@ -21,7 +21,7 @@ func (h *DeltaHead) vectorChunks(tokens, c int, scratch []float32) {
 		return s
 	}
 	const pad = vec.Lane
-	m := chunker{DeltaHead: h, c: c, ldc: c + pad, ldk: h.K + pad, ldv: h.V + pad}
+	m := chunker{DeltaHead: *h, c: c, ldc: c + pad, ldk: h.K + pad, ldv: h.V + pad}
 	m.st, m.keyT = take(h.K*m.ldv), take(h.K*m.ldc)
 	m.key, m.q = take(c*m.ldk), take(c*m.ldk)
 	m.kk, m.qk, m.u = take(c*m.ldc), take(c*m.ldc), take(c*m.ldv)

@@ -4,7 +4,10 @@
 // number of threads, and sums run in an order fixed by the target (see Use).
 package kernel
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Exp is e^x.
 func Exp(x float32) float32 { return float32(math.Exp(float64(x))) }
@@ -75,11 +78,35 @@ func Rope(x, cos, sin []float32) {
 
 // Angles fills cos and sin for one position; pair i turns by pos * base^(-2i/n).
 func Angles(cos, sin []float32, pos int32, base float64) {
-	n := float64(2 * len(cos))
-	for i := range cos {
-		s, c := math.Sincos(float64(pos) * math.Pow(base, -2*float64(i)/n))
+	for i, f := range frequencies(len(cos), base) {
+		s, c := math.Sincos(float64(pos) * f)
 		cos[i], sin[i] = float32(c), float32(s)
 	}
+}
+
+// A rotation is the frequencies of one kind of rope; a program has very few.
+type rotation struct {
+	base float64
+	freq []float64
+	next *rotation
+}
+
+var rotations atomic.Pointer[rotation]
+
+// frequencies is base^(-2i/n) for the n/2 pairs of a rope, computed once.
+func frequencies(pairs int, base float64) []float64 {
+	first := rotations.Load()
+	for r := first; r != nil; r = r.next {
+		if len(r.freq) == pairs && r.base == base {
+			return r.freq
+		}
+	}
+	r := &rotation{base, make([]float64, pairs), first}
+	for i := range r.freq {
+		r.freq[i] = math.Pow(base, -2*float64(i)/float64(2*pairs))
+	}
+	rotations.CompareAndSwap(first, r) // lost to another thread: computed again next time
+	return r.freq
 }
 
 // TopK writes softmax(x)'s k = len(ids) largest entries, largest first and the

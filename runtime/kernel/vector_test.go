@@ -274,3 +274,33 @@ func TestRows(t *testing.T) {
 		}
 	})
 }
+
+// TestNoAllocations: a step leaves the collector nothing to do.
+func TestNoAllocations(t *testing.T) {
+	targets(t, func(t *testing.T) {
+		r := rand.New(rand.NewPCG(12, 1))
+		scratch := make([]float32, 1<<18)
+		h := head(r, 70, 16, 16, func() float64 { return -0.1 })
+		pair, pos, ids := caches(r, 70, 1, 32)["f16"], []int32{3, 69}, make([]int32, 10)
+		x, y, w := normal(r, 4096, 1), make([]float32, 4096), normal(r, 4096, 1)
+		bytes := make([]byte, 4*4096)
+		for _, c := range []struct {
+			name string
+			run  func()
+		}{
+			{"Chunks", func() { d := *h; d.Chunks(70, 64, scratch) }},
+			{"Step", func() { d := *h; d.Step(3) }},
+			{"Attention", func() {
+				a := Attention{Heads: 2, Groups: 1, K: 32, V: 32, Q: x, QToken: 64, QHead: 32, Out: y, Keys: pair[0], Values: pair[1], Pos: pos, Scale: 1}
+				a.Run(2, 0, 1, scratch)
+			}},
+			{"MatMul", func() { MatMul(y, 32, x, 64, bytes, 128, DequantizeF16, 0, 32, 9, 64, scratch) }},
+			{"Conv", func() { Conv(y, 64, scratch[1000:], 64, x, 64, w, 4, 9, 64, scratch) }},
+			{"TopK", func() { TopK(y[:10], ids, x[:512], true, 0, 1) }},
+		} {
+			if n := testing.AllocsPerRun(5, c.run); n != 0 {
+				t.Errorf("%s allocates %v times", c.name, n)
+			}
+		}
+	})
+}

@@ -249,18 +249,18 @@ TEXT ·addAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+24(FP), SI
 	MOVQ y_base+48(FP), DX
 	XORQ AX, AX
-loop1:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail2
+loop1:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VADDPS Y1, Y0, Y0
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop1
+	JGE loop1
 tail2:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done3
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -281,18 +281,18 @@ TEXT ·mulAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+24(FP), SI
 	MOVQ y_base+48(FP), DX
 	XORQ AX, AX
-loop4:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail5
+loop4:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VMULPS Y1, Y0, Y0
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop4
+	JGE loop4
 tail5:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done6
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -313,17 +313,17 @@ TEXT ·scaleAVX2(SB), NOSPLIT, $0-52
 	MOVQ x_base+24(FP), SI
 	VBROADCASTSS s+48(FP), Y12
 	XORQ AX, AX
-loop7:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail8
+loop7:
 	VMOVUPS (SI)(AX*4), Y0
 	VMULPS Y12, Y0, Y0
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop7
+	JGE loop7
 tail8:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done9
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -344,18 +344,18 @@ TEXT ·mulAddAVX2(SB), NOSPLIT, $0-76
 	MOVQ x_base+48(FP), DX
 	VBROADCASTSS p+72(FP), Y12
 	XORQ AX, AX
-loop10:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail11
+loop10:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VFMADD231PS Y1, Y12, Y0
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop10
+	JGE loop10
 tail11:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done12
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -377,9 +377,9 @@ TEXT ·normAVX2(SB), NOSPLIT, $0-76
 	MOVQ w_base+48(FP), DX
 	VBROADCASTSS s+72(FP), Y12
 	XORQ AX, AX
-loop13:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail14
+loop13:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VMULPS Y12, Y0, Y0
@@ -387,9 +387,9 @@ loop13:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop13
+	JGE loop13
 tail14:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done15
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -413,9 +413,9 @@ TEXT ·gatedAVX2(SB), NOSPLIT, $0-100
 	MOVQ z_base+72(FP), R8
 	VBROADCASTSS s+96(FP), Y12
 	XORQ AX, AX
-loop16:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail17
+loop16:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VMOVUPS (R8)(AX*4), Y2
@@ -454,9 +454,9 @@ loop16:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop16
+	JGE loop16
 tail17:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done18
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -508,9 +508,9 @@ TEXT ·expAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ x_base+24(FP), SI
 	XORQ AX, AX
-loop19:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail20
+loop19:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS f42b30000<>(SB), Y3
 	VMINPS Y0, Y3, Y0
@@ -540,9 +540,9 @@ loop19:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop19
+	JGE loop19
 tail20:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done21
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -585,9 +585,9 @@ TEXT ·sigmoidAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ x_base+24(FP), SI
 	XORQ AX, AX
-loop22:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail23
+loop22:
 	VMOVUPS (SI)(AX*4), Y0
 	VXORPS sign<>(SB), Y0, Y0
 	VMOVUPS f42b30000<>(SB), Y3
@@ -621,9 +621,9 @@ loop22:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop22
+	JGE loop22
 tail23:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done24
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -670,9 +670,9 @@ TEXT ·siluAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ x_base+24(FP), SI
 	XORQ AX, AX
-loop25:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail26
+loop25:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVAPS Y0, Y1
 	VXORPS sign<>(SB), Y0, Y0
@@ -706,9 +706,9 @@ loop25:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop25
+	JGE loop25
 tail26:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done27
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -755,9 +755,9 @@ TEXT ·softplusAVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ x_base+24(FP), SI
 	XORQ AX, AX
-loop28:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail29
+loop28:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVAPS Y0, Y3
 	VMOVUPS f42b30000<>(SB), Y4
@@ -817,9 +817,9 @@ loop28:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop28
+	JGE loop28
 tail29:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done30
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -893,9 +893,9 @@ TEXT ·siluMulAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+24(FP), SI
 	MOVQ y_base+48(FP), DX
 	XORQ AX, AX
-loop31:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail32
+loop31:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VMOVAPS Y0, Y2
@@ -931,9 +931,9 @@ loop31:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop31
+	JGE loop31
 tail32:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done33
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -983,9 +983,9 @@ TEXT ·sigmoidMulAVX2(SB), NOSPLIT, $0-72
 	MOVQ x_base+24(FP), SI
 	MOVQ y_base+48(FP), DX
 	XORQ AX, AX
-loop34:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail35
+loop34:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VXORPS sign<>(SB), Y1, Y1
@@ -1021,9 +1021,9 @@ loop34:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop34
+	JGE loop34
 tail35:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done36
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1075,9 +1075,9 @@ TEXT ·decayAVX2(SB), NOSPLIT, $0-80
 	VBROADCASTSS hi0+72(FP), Y12
 	VBROADCASTSS lo0+76(FP), Y13
 	XORQ AX, AX
-loop37:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail38
+loop37:
 	VMOVUPS (SI)(AX*4), Y0
 	VMOVUPS (DX)(AX*4), Y1
 	VSUBPS Y0, Y12, Y0
@@ -1111,9 +1111,9 @@ loop37:
 	VMOVUPS Y0, (DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop37
+	JGE loop37
 tail38:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done39
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1162,9 +1162,9 @@ TEXT ·ropeAVX2(SB), NOSPLIT, $0-96
 	MOVQ sin_base+72(FP), R8
 	MOVQ cos_len+56(FP), CX
 	XORQ AX, AX
-loop40:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail41
+loop40:
 	VMOVUPS (DI)(AX*4), Y0
 	VMOVUPS (SI)(AX*4), Y1
 	VMOVUPS (DX)(AX*4), Y2
@@ -1177,9 +1177,9 @@ loop40:
 	VMOVUPS Y4, (SI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop40
+	JGE loop40
 tail41:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done42
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1206,9 +1206,9 @@ TEXT ·sumSquaresAVX2(SB), NOSPLIT, $0-32
 	VXORPS X4, X4, X4
 	VXORPS X5, X5, X5
 	XORQ AX, AX
-loop43:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail44
+loop43:
 	VMOVUPS (SI)(AX*4), Y0
 	VEXTRACTF128 $1, Y0, X1
 	VCVTPS2PD X0, Y2
@@ -1217,9 +1217,9 @@ loop43:
 	VFMADD231PD Y3, Y3, Y5
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop43
+	JGE loop43
 tail44:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done45
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1248,16 +1248,16 @@ TEXT ·maxOfAVX2(SB), NOSPLIT, $0-28
 	VMOVUPS minusinf<>(SB), Y4
 	VMOVAPS Y4, Y5
 	XORQ AX, AX
-loop46:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail47
+loop46:
 	VMOVUPS (SI)(AX*4), Y0
 	VMAXPS Y4, Y0, Y4
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop46
+	JGE loop46
 tail47:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done48
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1285,9 +1285,9 @@ TEXT ·expSumAVX2(SB), NOSPLIT, $0-60
 	VBROADCASTSS m+48(FP), Y12
 	VXORPS X5, X5, X5
 	XORQ AX, AX
-loop49:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail50
+loop49:
 	VMOVUPS (SI)(AX*4), Y0
 	VSUBPS Y12, Y0, Y0
 	VMOVUPS f42b30000<>(SB), Y3
@@ -1319,9 +1319,9 @@ loop49:
 	VADDPS Y0, Y5, Y5
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop49
+	JGE loop49
 tail50:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done51
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1378,9 +1378,9 @@ TEXT ·argMaxAVX2(SB), NOSPLIT, $0-32
 	VMOVUPS iota<>(SB), Y3
 	VMOVUPS width<>(SB), Y4
 	XORQ AX, AX
-loop52:
-	CMPQ CX, $8
+	SUBQ $8, CX
 	JLT tail53
+loop52:
 	VMOVUPS (SI)(AX*4), Y0
 	VCMPPS $0x1e, Y1, Y0, Y6
 	VBLENDVPS Y6, Y0, Y1, Y1
@@ -1388,9 +1388,9 @@ loop52:
 	VPADDD Y4, Y3, Y3
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop52
+	JGE loop52
 tail53:
-	TESTQ CX, CX
+	ADDQ $8, CX
 	JZ done54
 	LEAQ tail<>(SB), BX
 	NEGQ CX
@@ -1435,25 +1435,43 @@ TEXT ·widenF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ src_base+24(FP), SI
 	XORQ AX, AX
+	SUBQ $32, CX
+	JLT next57
 loop56:
-	CMPQ CX, $8
-	JLT tail57
-	VCVTPH2PS (SI)(AX*2), Y0
-	VMOVUPS Y0, (DI)(AX*4)
+	VCVTPH2PS 0(SI)(AX*2), Y0
+	VMOVUPS Y0, 0(DI)(AX*4)
+	VCVTPH2PS 16(SI)(AX*2), Y1
+	VMOVUPS Y1, 32(DI)(AX*4)
+	VCVTPH2PS 32(SI)(AX*2), Y2
+	VMOVUPS Y2, 64(DI)(AX*4)
+	VCVTPH2PS 48(SI)(AX*2), Y3
+	VMOVUPS Y3, 96(DI)(AX*4)
+	ADDQ $32, AX
+	SUBQ $32, CX
+	JGE loop56
+next57:
+	ADDQ $32, CX
+	SUBQ $8, CX
+	JLT next59
+loop58:
+	VCVTPH2PS 0(SI)(AX*2), Y0
+	VMOVUPS Y0, 0(DI)(AX*4)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop56
-tail57:
+	JGE loop58
+next59:
+	ADDQ $8, CX
 	TESTQ CX, CX
-	JZ done58
+	JZ done61
+loop60:
 	MOVWLZX (SI)(AX*2), BX
 	VMOVD BX, X0
 	VCVTPH2PS X0, X0
 	VMOVSS X0, (DI)(AX*4)
 	INCQ AX
 	DECQ CX
-	JMP tail57
-done58:
+	JNZ loop60
+done61:
 	VZEROUPPER
 	RET
 
@@ -1463,25 +1481,43 @@ TEXT ·narrowF16AVX2(SB), NOSPLIT, $0-48
 	MOVQ src_base+24(FP), SI
 	MOVQ src_len+32(FP), CX
 	XORQ AX, AX
-loop59:
-	CMPQ CX, $8
-	JLT tail60
-	VMOVUPS (SI)(AX*4), Y0
-	VCVTPS2PH $0, Y0, (DI)(AX*2)
+	SUBQ $32, CX
+	JLT next63
+loop62:
+	VMOVUPS 0(SI)(AX*4), Y0
+	VCVTPS2PH $0, Y0, 0(DI)(AX*2)
+	VMOVUPS 32(SI)(AX*4), Y1
+	VCVTPS2PH $0, Y1, 16(DI)(AX*2)
+	VMOVUPS 64(SI)(AX*4), Y2
+	VCVTPS2PH $0, Y2, 32(DI)(AX*2)
+	VMOVUPS 96(SI)(AX*4), Y3
+	VCVTPS2PH $0, Y3, 48(DI)(AX*2)
+	ADDQ $32, AX
+	SUBQ $32, CX
+	JGE loop62
+next63:
+	ADDQ $32, CX
+	SUBQ $8, CX
+	JLT next65
+loop64:
+	VMOVUPS 0(SI)(AX*4), Y0
+	VCVTPS2PH $0, Y0, 0(DI)(AX*2)
 	ADDQ $8, AX
 	SUBQ $8, CX
-	JMP loop59
-tail60:
+	JGE loop64
+next65:
+	ADDQ $8, CX
 	TESTQ CX, CX
-	JZ done61
+	JZ done67
+loop66:
 	VMOVSS (SI)(AX*4), X0
 	VCVTPS2PH $0, X0, X0
 	VMOVD X0, BX
 	MOVW BX, (DI)(AX*2)
 	INCQ AX
 	DECQ CX
-	JMP tail60
-done61:
+	JNZ loop66
+done67:
 	VZEROUPPER
 	RET
 
@@ -1491,8 +1527,8 @@ TEXT ·widenQ80AVX2(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ src_base+24(FP), SI
 	SHRQ $5, CX
-	JZ done63
-block62:
+	JZ done69
+block68:
 	MOVWLZX (SI), BX
 	VMOVD BX, X0
 	VCVTPH2PS X0, X0
@@ -1516,8 +1552,8 @@ block62:
 	ADDQ $34, SI
 	ADDQ $128, DI
 	DECQ CX
-	JNZ block62
-done63:
+	JNZ block68
+done69:
 	VZEROUPPER
 	RET
 
@@ -1531,11 +1567,11 @@ TEXT ·quantizeA8AVX2(SB), NOSPLIT, $0-48
 	SHRQ $5, CX
 	LEAQ (R8)(CX*4), R9
 	TESTQ CX, CX
-	JZ done67
+	JZ done73
 	VMOVUPS abs<>(SB), Y12
 	VMOVSS f42fe0000<>(SB), X13
 	VMOVUPS pack8<>(SB), Y14
-block64:
+block70:
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -1555,9 +1591,9 @@ block64:
 	VPMAXUD X5, X4, X4
 	VMOVD X4, AX
 	CMPL AX, $0x7f800000
-	JAE odd65
+	JAE odd71
 	CMPL AX, $0x04000000
-	JB odd65
+	JB odd71
 	VDIVSS X13, X4, X5
 	VMOVSS X5, (R8)
 	VDIVSS X4, X13, X5
@@ -1585,8 +1621,8 @@ block64:
 	VPERMILPS $0xb1, X0, X1
 	VPADDD X1, X0, X0
 	VMOVD X0, (R9)
-	JMP next66
-odd65:
+	JMP next72
+odd71:
 	XORQ BX, BX
 	CMPL AX, $0x7f800000
 	MOVL $0x7fc00000, DX
@@ -1595,15 +1631,29 @@ odd65:
 	MOVL $0, (R9)
 	VPXOR X0, X0, X0
 	VMOVDQU Y0, (DI)
-next66:
+next72:
 	ADDQ $128, SI
 	ADDQ $32, DI
 	ADDQ $4, R8
 	ADDQ $4, R9
 	DECQ CX
-	JNZ block64
-done67:
+	JNZ block70
+done73:
 	VZEROUPPER
+	RET
+
+// func prefetchAVX2(p []byte)
+TEXT ·prefetchAVX2(SB), NOSPLIT, $0-24
+	MOVQ p_base+0(FP), SI
+	MOVQ p_len+8(FP), CX
+	SUBQ $1, CX
+	JLT done75
+loop74:
+	PREFETCHT1 (SI)
+	ADDQ $64, SI
+	SUBQ $64, CX
+	JGE loop74
+done75:
 	RET
 
 // func gemm4x2AVX2(c *float32, ldc int, a *float32, ars int, acs int, b *float32, ldb int, k int, add int)
@@ -1622,7 +1672,7 @@ TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-72
 	TESTQ AX, AX
 	LEAQ (SI)(SI*2), AX
 	LEAQ (DI)(SI*4), BX
-	JNZ keep71
+	JNZ keep79
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -1631,8 +1681,8 @@ TEXT ·gemm4x2AVX2(SB), NOSPLIT, $0-72
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	JMP start68
-keep71:
+	JMP start76
+keep79:
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS (DI)(SI*1), Y2
@@ -1641,10 +1691,10 @@ keep71:
 	VMOVUPS 32(DI)(SI*2), Y5
 	VMOVUPS (DI)(AX*1), Y6
 	VMOVUPS 32(DI)(AX*1), Y7
-start68:
+start76:
 	TESTQ CX, CX
-	JZ done70
-loop69:
+	JZ done78
+loop77:
 	VMOVUPS (R11), Y8
 	VMOVUPS 32(R11), Y9
 	VBROADCASTSS (R8), Y10
@@ -1663,8 +1713,8 @@ loop69:
 	ADDQ R10, DX
 	ADDQ R12, R11
 	DECQ CX
-	JNZ loop69
-done70:
+	JNZ loop77
+done78:
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, (DI)(SI*1)
@@ -1692,21 +1742,21 @@ TEXT ·gemm2x2AVX2(SB), NOSPLIT, $0-72
 	TESTQ AX, AX
 	LEAQ (SI)(SI*2), AX
 	LEAQ (DI)(SI*4), BX
-	JNZ keep75
+	JNZ keep83
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	JMP start72
-keep75:
+	JMP start80
+keep83:
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
 	VMOVUPS (DI)(SI*1), Y2
 	VMOVUPS 32(DI)(SI*1), Y3
-start72:
+start80:
 	TESTQ CX, CX
-	JZ done74
-loop73:
+	JZ done82
+loop81:
 	VMOVUPS (R11), Y4
 	VMOVUPS 32(R11), Y5
 	VBROADCASTSS (R8), Y6
@@ -1719,8 +1769,8 @@ loop73:
 	ADDQ R10, DX
 	ADDQ R12, R11
 	DECQ CX
-	JNZ loop73
-done74:
+	JNZ loop81
+done82:
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VMOVUPS Y2, (DI)(SI*1)
@@ -1744,17 +1794,17 @@ TEXT ·gemm1x2AVX2(SB), NOSPLIT, $0-72
 	TESTQ AX, AX
 	LEAQ (SI)(SI*2), AX
 	LEAQ (DI)(SI*4), BX
-	JNZ keep79
+	JNZ keep87
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
-	JMP start76
-keep79:
+	JMP start84
+keep87:
 	VMOVUPS (DI), Y0
 	VMOVUPS 32(DI), Y1
-start76:
+start84:
 	TESTQ CX, CX
-	JZ done78
-loop77:
+	JZ done86
+loop85:
 	VMOVUPS (R11), Y2
 	VMOVUPS 32(R11), Y3
 	VBROADCASTSS (R8), Y4
@@ -1764,8 +1814,8 @@ loop77:
 	ADDQ R10, DX
 	ADDQ R12, R11
 	DECQ CX
-	JNZ loop77
-done78:
+	JNZ loop85
+done86:
 	VMOVUPS Y0, (DI)
 	VMOVUPS Y1, 32(DI)
 	VZEROUPPER
@@ -1785,7 +1835,7 @@ TEXT ·dotsNx4AVX2(SB), NOSPLIT, $0-72
 	LEAQ (R10)(R10*2), R13
 	LEAQ (R12)(R12*2), DX
 	TESTQ $1, BX
-	JNZ keep82
+	JNZ keep90
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
@@ -1794,8 +1844,8 @@ TEXT ·dotsNx4AVX2(SB), NOSPLIT, $0-72
 	VXORPS X5, X5, X5
 	VXORPS X6, X6, X6
 	VXORPS X7, X7, X7
-	JMP start80
-keep82:
+	JMP start88
+keep90:
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -1804,8 +1854,8 @@ keep82:
 	VMOVUPS 160(SI), Y5
 	VMOVUPS 192(SI), Y6
 	VMOVUPS 224(SI), Y7
-start80:
-loop81:
+start88:
+loop89:
 	VMOVUPS (R11), Y8
 	VMOVUPS (R11)(R12*1), Y9
 	VMOVUPS (R11)(R12*2), Y10
@@ -1823,9 +1873,9 @@ loop81:
 	ADDQ $32, R8
 	ADDQ $32, R11
 	SUBQ $8, CX
-	JNZ loop81
+	JNZ loop89
 	TESTQ $2, BX
-	JZ sum83
+	JZ sum91
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
@@ -1836,7 +1886,7 @@ loop81:
 	VMOVUPS Y7, 224(SI)
 	VZEROUPPER
 	RET
-sum83:
+sum91:
 	VHADDPS Y1, Y0, Y0
 	VHADDPS Y3, Y2, Y2
 	VHADDPS Y2, Y0, Y0
@@ -1867,19 +1917,19 @@ TEXT ·dots1x4AVX2(SB), NOSPLIT, $0-72
 	LEAQ (R10)(R10*2), R13
 	LEAQ (R12)(R12*2), DX
 	TESTQ $1, BX
-	JNZ keep86
+	JNZ keep94
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-	JMP start84
-keep86:
+	JMP start92
+keep94:
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
 	VMOVUPS 96(SI), Y3
-start84:
-loop85:
+start92:
+loop93:
 	VMOVUPS (R11), Y4
 	VMOVUPS (R11)(R12*1), Y5
 	VMOVUPS (R11)(R12*2), Y6
@@ -1892,16 +1942,16 @@ loop85:
 	ADDQ $32, R8
 	ADDQ $32, R11
 	SUBQ $8, CX
-	JNZ loop85
+	JNZ loop93
 	TESTQ $2, BX
-	JZ sum87
+	JZ sum95
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VMOVUPS Y2, 64(SI)
 	VMOVUPS Y3, 96(SI)
 	VZEROUPPER
 	RET
-sum87:
+sum95:
 	VHADDPS Y1, Y0, Y0
 	VHADDPS Y3, Y2, Y2
 	VHADDPS Y2, Y0, Y0
@@ -1925,15 +1975,15 @@ TEXT ·dotsNx1AVX2(SB), NOSPLIT, $0-72
 	LEAQ (R10)(R10*2), R13
 	LEAQ (R12)(R12*2), DX
 	TESTQ $1, BX
-	JNZ keep90
+	JNZ keep98
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
-	JMP start88
-keep90:
+	JMP start96
+keep98:
 	VMOVUPS (SI), Y0
 	VMOVUPS 32(SI), Y1
-start88:
-loop89:
+start96:
+loop97:
 	VMOVUPS (R11), Y2
 	VMOVUPS (R8), Y3
 	VFMADD231PS Y2, Y3, Y0
@@ -1942,14 +1992,14 @@ loop89:
 	ADDQ $32, R8
 	ADDQ $32, R11
 	SUBQ $8, CX
-	JNZ loop89
+	JNZ loop97
 	TESTQ $2, BX
-	JZ sum91
+	JZ sum99
 	VMOVUPS Y0, (SI)
 	VMOVUPS Y1, 32(SI)
 	VZEROUPPER
 	RET
-sum91:
+sum99:
 	VHADDPS Y0, Y0, Y0
 	VHADDPS Y0, Y0, Y0
 	VEXTRACTF128 $1, Y0, X3
@@ -1978,26 +2028,26 @@ TEXT ·dots1x1AVX2(SB), NOSPLIT, $0-72
 	LEAQ (R10)(R10*2), R13
 	LEAQ (R12)(R12*2), DX
 	TESTQ $1, BX
-	JNZ keep94
+	JNZ keep102
 	VXORPS X0, X0, X0
-	JMP start92
-keep94:
+	JMP start100
+keep102:
 	VMOVUPS (SI), Y0
-start92:
-loop93:
+start100:
+loop101:
 	VMOVUPS (R11), Y1
 	VMOVUPS (R8), Y2
 	VFMADD231PS Y1, Y2, Y0
 	ADDQ $32, R8
 	ADDQ $32, R11
 	SUBQ $8, CX
-	JNZ loop93
+	JNZ loop101
 	TESTQ $2, BX
-	JZ sum95
+	JZ sum103
 	VMOVUPS Y0, (SI)
 	VZEROUPPER
 	RET
-sum95:
+sum103:
 	VHADDPS Y0, Y0, Y0
 	VHADDPS Y0, Y0, Y0
 	VEXTRACTF128 $1, Y0, X2
@@ -2017,8 +2067,8 @@ TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
 	LEAQ (R8)(R10*4), DX
 	LEAQ (R9)(R9*2), R12
 	SHRQ $3, CX
-	JZ done97
-loop96:
+	JZ done105
+loop104:
 	LEAQ (DI)(R9*4), BX
 	VMOVUPS (R8), Y0
 	VMOVUPS (R8)(R10*1), Y1
@@ -2064,8 +2114,8 @@ loop96:
 	ADDQ $32, DX
 	LEAQ (DI)(R9*8), DI
 	DECQ CX
-	JNZ loop96
-done97:
+	JNZ loop104
+done105:
 	VZEROUPPER
 	RET
 
@@ -2082,21 +2132,21 @@ TEXT ·deltaStepAVX2(SB), NOSPLIT, $0-68
 	VMOVSS beta+60(FP), X13
 	VMOVSS scale+64(FP), X14
 	TESTQ R11, R11
-	JZ done101
-row98:
+	JZ done109
+row106:
 	XORQ AX, AX
 	VXORPS X0, X0, X0
 	VXORPS X1, X1, X1
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-dot99:
+dot107:
 	VMOVUPS 0(DI)(AX*4), Y4
 	VFMADD231PS 0(SI)(AX*4), Y4, Y0
 	VMOVUPS 32(DI)(AX*4), Y5
 	VFMADD231PS 32(SI)(AX*4), Y5, Y1
 	ADDQ $16, AX
 	CMPQ AX, R10
-	JLT dot99
+	JLT dot107
 	VADDPS Y1, Y0, Y0
 	VEXTRACTF128 $1, Y0, X6
 	VADDPS X6, X0, X0
@@ -2112,7 +2162,7 @@ dot99:
 	XORQ AX, AX
 	VXORPS X2, X2, X2
 	VXORPS X3, X3, X3
-update100:
+update108:
 	VMULPS 0(DI)(AX*4), Y12, Y4
 	VFMADD231PS 0(SI)(AX*4), Y11, Y4
 	VMOVUPS Y4, 0(DI)(AX*4)
@@ -2123,7 +2173,7 @@ update100:
 	VFMADD231PS 32(DX)(AX*4), Y5, Y3
 	ADDQ $16, AX
 	CMPQ AX, R10
-	JLT update100
+	JLT update108
 	VADDPS Y3, Y2, Y2
 	VEXTRACTF128 $1, Y2, X6
 	VADDPS X6, X2, X2
@@ -2137,8 +2187,8 @@ update100:
 	ADDQ $4, R9
 	LEAQ (DI)(R10*4), DI
 	DECQ R11
-	JNZ row98
-done101:
+	JNZ row106
+done109:
 	VZEROUPPER
 	RET
 
@@ -2153,8 +2203,8 @@ TEXT ·solve8AVX2(SB), NOSPLIT, $0-40
 	LEAQ (R8)(R9*4), DX
 	LEAQ (SI)(SI*2), R12
 	TESTQ CX, CX
-	JZ done103
-loop102:
+	JZ done111
+loop110:
 	LEAQ (DI)(SI*4), BX
 	VMOVUPS (DI), Y0
 	VMOVUPS (DI)(SI*1), Y1
@@ -2229,8 +2279,8 @@ loop102:
 	VMOVUPS Y7, (BX)(R12*1)
 	ADDQ $32, DI
 	SUBQ $8, CX
-	JNZ loop102
-done103:
+	JNZ loop110
+done111:
 	VZEROUPPER
 	RET
 
@@ -2243,8 +2293,8 @@ TEXT ·taps4AVX2(SB), NOSPLIT, $0-24
 	LEAQ (R9)(R9*2), R10
 	VMOVUPS untap8<>(SB), Y12
 	TESTQ CX, CX
-	JZ done105
-loop104:
+	JZ done113
+loop112:
 	VMOVUPS 0(SI), Y0
 	VMOVUPS 32(SI), Y1
 	VMOVUPS 64(SI), Y2
@@ -2268,8 +2318,8 @@ loop104:
 	ADDQ $32, DI
 	ADDQ $128, SI
 	SUBQ $8, CX
-	JNZ loop104
-done105:
+	JNZ loop112
+done113:
 	VZEROUPPER
 	RET
 
@@ -2286,8 +2336,8 @@ TEXT ·conv4AVX2(SB), NOSPLIT, $0-56
 	LEAQ (R11)(R11*2), R12
 	XORQ AX, AX
 	TESTQ CX, CX
-	JZ done107
-loop106:
+	JZ done115
+loop114:
 	VMOVUPS (SI)(AX*1), Y1
 	VMULPS (DX), Y1, Y0
 	VMOVUPS (R8)(AX*1), Y1
@@ -2329,7 +2379,7 @@ loop106:
 	ADDQ $32, AX
 	ADDQ $32, DX
 	SUBQ $8, CX
-	JNZ loop106
-done107:
+	JNZ loop114
+done115:
 	VZEROUPPER
 	RET

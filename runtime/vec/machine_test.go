@@ -266,6 +266,8 @@ func (c *code) run(frame []uint64) {
 			jump = !m.zero
 		case "JLT":
 			jump = m.less
+		case "JGE":
+			jump = !m.less
 		case "JB":
 			jump = m.below
 		case "JAE":
@@ -295,7 +297,7 @@ func (m *machine) get(o operand) uint64 {
 
 func (m *machine) scalarStep(in *instr) {
 	dst := in.arg[len(in.arg)-1]
-	put := func(x uint64) { m.r[dst.n] = x; m.zero = x == 0 }
+	put := func(x uint64) { m.r[dst.n] = x; m.zero, m.less = x == 0, int64(x) < 0 }
 	switch in.op {
 	case "MOVQ":
 		if dst.kind == 'r' {

@@ -7,8 +7,8 @@ func (g *gen) converts() {
 	g.arg("dst", "DI")
 	g.length("dst", "CX")
 	g.arg("src", "SI")
-	g.halves(func() {
-		g.p("VCVTPH2PS (SI)(AX*2), %s\nVMOVUPS %s, (DI)(AX*4)", g.v(0), g.v(0))
+	g.halves(func(i int) {
+		g.p("VCVTPH2PS %d(SI)(AX*2), %s\nVMOVUPS %s, %d(DI)(AX*4)", 2*g.w*i, g.v(i), g.v(i), 4*g.w*i)
 	}, func() {
 		g.p("MOVWLZX (SI)(AX*2), BX\nVMOVD BX, X0\nVCVTPH2PS X0, X0\nVMOVSS X0, (DI)(AX*4)")
 	})
@@ -17,8 +17,8 @@ func (g *gen) converts() {
 	g.arg("dst", "DI")
 	g.arg("src", "SI")
 	g.length("src", "CX")
-	g.halves(func() {
-		g.p("VMOVUPS (SI)(AX*4), %s\nVCVTPS2PH $0, %s, (DI)(AX*2)", g.v(0), g.v(0))
+	g.halves(func(i int) {
+		g.p("VMOVUPS %d(SI)(AX*4), %s\nVCVTPS2PH $0, %s, %d(DI)(AX*2)", 4*g.w*i, g.v(i), g.v(i), 2*g.w*i)
 	}, func() {
 		g.p("VMOVSS (SI)(AX*4), X0\nVCVTPS2PH $0, X0, X0\nVMOVD X0, BX\nMOVW BX, (DI)(AX*2)")
 	})
@@ -35,16 +35,30 @@ func (g *gen) converts() {
 	g.p("ADDQ $34, SI\nADDQ $128, DI\nDECQ CX\nJNZ %s\n%s:", loop, done)
 	g.ret()
 	g.quantizeA8()
+
+	g.fn("prefetch", "asks memory for the lines of p.", "", "p []byte")
+	g.arg("p", "SI")
+	g.length("p", "CX")
+	loop, done = g.fresh("loop"), g.fresh("done")
+	g.p("SUBQ $1, CX\nJLT %s\n%s:\nPREFETCHT1 (SI)\nADDQ $64, SI\nSUBQ $64, CX\nJGE %s\n%s:\nRET", done, loop, loop, done)
 }
 
-// halves runs whole over full registers of CX elements, then one for each left.
-func (g *gen) halves(whole, one func()) {
-	loop, tail, done := g.fresh("loop"), g.fresh("tail"), g.fresh("done")
-	g.p("XORQ AX, AX\n%s:\nCMPQ CX, $%d\nJLT %s", loop, g.w, tail)
-	whole()
-	g.p("ADDQ $%d, AX\nSUBQ $%d, CX\nJMP %s\n%s:\nTESTQ CX, CX\nJZ %s", g.w, g.w, loop, tail, done)
+// halves runs whole over full registers of CX elements, four at a time and
+// then one, and one for each element left.
+func (g *gen) halves(whole func(i int), one func()) {
+	g.p("XORQ AX, AX")
+	for _, n := range []int{4, 1} {
+		loop, next := g.fresh("loop"), g.fresh("next")
+		g.p("SUBQ $%d, CX\nJLT %s\n%s:", n*g.w, next, loop)
+		for i := range n {
+			whole(i)
+		}
+		g.p("ADDQ $%d, AX\nSUBQ $%d, CX\nJGE %s\n%s:\nADDQ $%d, CX", n*g.w, n*g.w, loop, next, n*g.w)
+	}
+	loop, done := g.fresh("loop"), g.fresh("done")
+	g.p("TESTQ CX, CX\nJZ %s\n%s:", done, loop)
 	one()
-	g.p("INCQ AX\nDECQ CX\nJMP %s\n%s:", tail, done)
+	g.p("INCQ AX\nDECQ CX\nJNZ %s\n%s:", loop, done)
 	g.ret()
 }
 

@@ -231,9 +231,9 @@ func (g *gen) store(reg, mem string, masked bool) {
 // strips runs body over CX elements, AX the index; the last one is masked.
 func (g *gen) strips(body func(masked bool)) {
 	loop, tail, done := g.fresh("loop"), g.fresh("tail"), g.fresh("done")
-	g.p("XORQ AX, AX\n%s:\nCMPQ CX, $%d\nJLT %s", loop, g.w, tail)
+	g.p("XORQ AX, AX\nSUBQ $%d, CX\nJLT %s\n%s:", g.w, tail, loop)
 	body(false)
-	g.p("ADDQ $%d, AX\nSUBQ $%d, CX\nJMP %s\n%s:\nTESTQ CX, CX\nJZ %s", g.w, g.w, loop, tail, done)
+	g.p("ADDQ $%d, AX\nSUBQ $%d, CX\nJGE %s\n%s:\nADDQ $%d, CX\nJZ %s", g.w, g.w, loop, tail, g.w, done)
 	g.mask()
 	body(true)
 	g.p("%s:", done)
