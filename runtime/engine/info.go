@@ -50,6 +50,9 @@ type Runner interface {
 	// Prompt appends tokens to sequence seq, cut into ubatches. The logits of
 	// rows (ascending indices into tokens) go to out, NumVocab floats each.
 	// A context that is full is an error with the counts; nothing is evaluated then.
+	// When ctx ends, also inside of a step, the error has code fault.Interrupted and
+	// wraps that of ctx, and seq is empty: recurrent state cannot be rewound. Only a
+	// ctx that has ended before leaves seq as it is.
 	Prompt(ctx context.Context, seq int, tokens []int32, rows []int, out []float32) error
 
 	// Decode appends one token; the logits are valid until the next call.

@@ -202,10 +202,11 @@ func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []in
 	if len(out) < len(rows)*nv || !slices.IsSorted(rows) || len(rows) > 0 && (rows[0] < 0 || rows[len(rows)-1] >= len(tokens)) {
 		return fmt.Errorf("BUG: %d rows for %d tokens and %d logits", len(rows), len(tokens), len(out))
 	}
+	if err := ctx.Err(); err != nil {
+		return fault.Wrap(fault.Interrupted, err)
+	}
+	defer s.prefill.abortWith(ctx)()
 	for first := 0; first < len(tokens); first += s.ubatch {
-		if err := ctx.Err(); err != nil {
-			return fault.Wrap(fault.Interrupted, err)
-		}
 		part := tokens[first:min(first+s.ubatch, len(tokens))]
 		n := 0
 		for n < len(rows) && rows[n] < first+len(part) {
@@ -213,7 +214,10 @@ func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []in
 			n++
 		}
 		s.fill(seq, part, n)
-		s.prefill.Run(s.stepPrefill)
+		if ctx.Err() != nil || !s.prefill.Run(s.stepPrefill) {
+			s.Reset(seq) // its recurrent state may be half-written
+			return fault.Wrap(fault.Interrupted, ctx.Err())
+		}
 		s.used[seq] += len(part)
 		copy(out, s.prog.PrefillLogits[:n*nv])
 		rows, out = rows[n:], out[n*nv:]

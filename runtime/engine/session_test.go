@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"io"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"qnc/runtime/cpu"
@@ -203,6 +205,48 @@ func TestRefused(t *testing.T) {
 	prompt(t, s, 0, make([]int32, 5)) // up to the last cell
 	if _, err := s.Decode(0, 1); err == nil || fault.CodeOf(err) != fault.Fit || !strings.Contains(err.Error(), "20 tokens and 1 more") {
 		t.Errorf("decode into a full context: %v", err)
+	}
+}
+
+// TestInterruptedStep: a prompt whose context ends inside a step returns
+// without the step's end and leaves the sequence empty, the other as it was.
+func TestInterruptedStep(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var ended atomic.Int32
+	s, c, err := open(t, func(m *Model) {
+		build := m.New
+		m.New = func(mem *Memory) (*Program, error) {
+			p, err := build(mem)
+			step := p.Prefill
+			p.Prefill = func(th *Thread, in *Step) {
+				step(th, in)
+				for in.Tok[0] == 3 { // never ends by itself
+					if th.Ith == 0 {
+						cancel()
+					}
+					th.Barrier()
+				}
+				ended.Add(1)
+			}
+			return p, err
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompt(t, s, 0, []int32{1, 2})
+	prompt(t, s, 1, []int32{2, 2})
+	ended.Store(0)
+	err = s.Prompt(ctx, 0, []int32{3, 1}, nil, nil)
+	if fault.CodeOf(err) != fault.Interrupted || !errors.Is(err, context.Canceled) || ended.Load() != 0 {
+		t.Errorf("%v; %d threads came to the end of the step", err, ended.Load())
+	}
+	if s.Len(0) != 0 || s.Len(1) != 2 || !slices.Equal(c.mem.Recurrent, []float32{0, 0, 0, 4}) {
+		t.Errorf("lengths %d and %d, state %v", s.Len(0), s.Len(1), c.mem.Recurrent)
+	}
+	if out := prompt(t, s, 0, []int32{2, 1}, 1); out[0] != 3.5 || out[1] != 1 {
+		t.Errorf("afterwards: %v", out)
 	}
 }
 

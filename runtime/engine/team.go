@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -18,6 +20,9 @@ type Team struct {
 	fn      func(*Thread)
 	quit    bool
 	fault   func(error) // a mapping failed under a thread; must not return
+
+	abort   atomic.Bool // asks for the end of the step
+	aborted bool        // whether the step ended so; thread 0's
 }
 
 // A Thread is one member: Ith of Nth.
@@ -39,6 +44,7 @@ func NewTeam(nth, scratch int, fault func(error)) *Team {
 		th := &t.threads[i]
 		*th = Thread{Ith: i, Nth: nth, scratch: make([]float32, scratch), team: t}
 		th.guarded = func() error {
+			defer th.unwound()
 			t.fn(th)
 			return nil
 		}
@@ -65,14 +71,56 @@ func (th *Thread) run() {
 	if err := gguf.Guard(th.guarded); err != nil {
 		th.team.fault(err)
 	}
-	th.Barrier()
+	th.team.bar.wait(&th.team.abort)
 }
 
-// Run runs fn on every thread and returns when all are done.
-func (t *Team) Run(fn func(*Thread)) {
-	t.fn = fn
+// errAborted unwinds a thread's step.
+var errAborted = errors.New("BUG: a barrier outside of a step was aborted")
+
+// unwound ends the panic of a step that was aborted.
+func (th *Thread) unwound() {
+	r := recover()
+	switch {
+	case r == nil:
+	case r != any(errAborted):
+		panic(r)
+	case th.Ith == 0:
+		th.team.aborted = true
+	}
+}
+
+// Run runs fn on every thread and returns when all are done. It reports
+// whether they came to the end of fn: false after Abort.
+func (t *Team) Run(fn func(*Thread)) bool {
+	t.fn, t.aborted = fn, false
 	t.start.open()
 	t.threads[0].run()
+	return !t.aborted
+}
+
+// Abort makes the step that runs, or else the next one, end at one of its
+// barriers. It may be called from any goroutine and holds until Resume.
+func (t *Team) Abort() { t.abort.Store(true) }
+
+// Resume takes Abort back, between steps.
+func (t *Team) Resume() { t.abort.Store(false) }
+
+// abortWith aborts steps from when ctx ends until the function that it returns is called.
+func (t *Team) abortWith(ctx context.Context) (end func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		t.Abort()
+		close(done)
+	})
+	return func() {
+		if !stop() {
+			<-done
+		}
+		t.Resume()
+	}
 }
 
 // Close ends the threads.
@@ -81,8 +129,13 @@ func (t *Team) Close() {
 	t.start.open()
 }
 
-// Barrier returns when every thread of the team has called it.
-func (th *Thread) Barrier() { th.team.bar.wait() }
+// Barrier returns when every thread of the team has called it. After Abort no
+// thread returns from it: the step is unwound to Run, on all threads from the same barrier.
+func (th *Thread) Barrier() {
+	if th.team.bar.wait(&th.team.abort) {
+		panic(errAborted)
+	}
+}
 
 // Cut returns this thread's share of n items, whole multiples of grain but for the last.
 func (th *Thread) Cut(n, grain int) (lo, hi int) {
@@ -139,6 +192,7 @@ type barrier struct {
 	gate
 	n       int32
 	arrived atomic.Int32
+	stop    bool // what the last to arrive read; written before the gate opens
 }
 
 func (b *barrier) init(n int) {
@@ -146,15 +200,19 @@ func (b *barrier) init(n int) {
 	b.n = int32(n)
 }
 
-func (b *barrier) wait() {
+// wait reports, to all threads alike, whether abort was set when the last of them arrived.
+func (b *barrier) wait(abort *atomic.Bool) bool {
 	if b.n == 1 {
-		return
+		return abort.Load()
 	}
 	seen := b.gen.Load()
 	if b.arrived.Add(1) == b.n {
 		b.arrived.Store(0)
+		b.stop = abort.Load()
+		stop := b.stop
 		b.open()
-		return
+		return stop
 	}
 	b.gate.wait(seen)
+	return b.stop
 }

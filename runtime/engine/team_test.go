@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 )
@@ -65,4 +66,65 @@ func TestRunDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { team.Run(fn) }); n > 0 {
 		t.Errorf("%v allocations a step", n)
 	}
+}
+
+// TestAbort: a step that is aborted ends on every thread at the same barrier,
+// and the team goes on afterwards.
+func TestAbort(t *testing.T) {
+	for _, nth := range []int{1, 2, 5} {
+		team := NewTeam(nth, 0, nil)
+		for round := range 20 {
+			passed := make([]int, nth)
+			if team.Run(func(th *Thread) {
+				for range 1 << 30 {
+					if th.Ith == nth-1 && passed[th.Ith] == round {
+						go team.Abort()
+					}
+					th.Barrier()
+					passed[th.Ith]++
+				}
+			}) {
+				t.Fatalf("%d threads: the step came to its end", nth)
+			}
+			for i, n := range passed {
+				if n != passed[0] || n < round {
+					t.Errorf("thread %d of %d passed %d barriers, thread 0 %d, aborted after %d", i, nth, n, passed[0], round)
+				}
+			}
+			team.Resume()
+			var ends atomic.Int32
+			if !team.Run(func(th *Thread) { th.Barrier(); ends.Add(1) }) || int(ends.Load()) != nth {
+				t.Errorf("%d threads: after Resume %d came to the end", nth, ends.Load())
+			}
+		}
+		team.Close()
+	}
+}
+
+// TestAbortWith: a context that ends late aborts nothing that comes after.
+func TestAbortWith(t *testing.T) {
+	team := NewTeam(2, 0, nil)
+	defer team.Close()
+	for range 200 {
+		ctx, cancel := context.WithCancel(context.Background())
+		end := team.abortWith(ctx)
+		go cancel()
+		end()
+		if !team.Run(func(th *Thread) { th.Barrier(); th.Barrier() }) {
+			t.Fatal("the next step was aborted")
+		}
+		cancel()
+	}
+}
+
+// TestPanicPasses: a fault of a step is not taken for an abort.
+func TestPanicPasses(t *testing.T) {
+	team := NewTeam(1, 0, nil)
+	defer team.Close()
+	defer func() {
+		if recover() != "fault" {
+			t.Error("the panic was lost")
+		}
+	}()
+	team.Run(func(*Thread) { panic("fault") })
 }
