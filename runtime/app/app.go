@@ -27,6 +27,12 @@ type Env struct {
 
 	InTerm, ErrTerm bool // whether stdin and stderr are terminals
 
+	// Raw takes the terminal into raw mode until restore is called; nil where
+	// there is none. Then Width is that of its rows and Suspend acts on Ctrl-Z.
+	Raw     func() (restore func(), err error)
+	Width   func() int
+	Suspend func()
+
 	LookupEnv  func(string) (string, bool)
 	Interrupts <-chan os.Signal
 	Exit       func(code int) // ends the program at once

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -161,11 +160,10 @@ func (c *conversation) evaluate(ctx context.Context) error {
 // loop reads messages until the end of stdin, /exit or an interrupt at the prompt.
 func (c *conversation) loop(first string, again bool) error {
 	a := c.a
-	fmt.Fprintf(a.Stderr, "%s: /help lists commands, Ctrl-C stops an answer and at the prompt ends\n", a.Info.Name)
-	lines := make(chan string)
+	fmt.Fprintf(a.Stderr, "%s: /help lists commands, Ctrl-C stops an answer, drops a half-typed line and ends at an empty prompt\n", a.Info.Name)
 	done := make(chan struct{})
 	defer close(done)
-	go readLines(a.Stdin, lines, done)
+	in := a.newInput(done)
 	if first != "" {
 		fmt.Fprintf(a.Stderr, "> %s\n", first)
 	}
@@ -173,7 +171,7 @@ func (c *conversation) loop(first string, again bool) error {
 		text := first
 		if first = ""; text == "" {
 			var err error
-			if text, err = c.read(lines); err != nil || text == "" {
+			if text, err = c.read(in); err != nil || text == "" {
 				return err
 			}
 		}
@@ -222,57 +220,35 @@ func (c *conversation) stoppable(text string) error {
 }
 
 // read asks for a message: lines that end in a backslash go on. It is empty at
-// the end of stdin or after an interrupt.
-func (c *conversation) read(lines <-chan string) (string, error) {
+// the end of the input or after an interrupt at an empty prompt; another
+// interrupt drops what was typed of the message.
+func (c *conversation) read(in input) (string, error) {
 	for {
 		var text strings.Builder
-		fmt.Fprint(c.a.Stderr, "> ")
+		prompt := "> "
 		for more := true; more; {
-			select {
-			case sig := <-c.a.Interrupts:
-				fmt.Fprintln(c.a.Stderr)
-				if sig != os.Interrupt {
-					return "", fault.Wrap(fault.Interrupted, context.Canceled)
-				}
-				if text.Len() == 0 {
+			line, ev := in.next(prompt)
+			switch ev {
+			case terminated:
+				return "", fault.Wrap(fault.Interrupted, context.Canceled)
+			case interrupted:
+				if text.Len() == 0 && line == "" {
 					return "", nil
 				}
-				text.Reset() // a half-typed message is dropped, the chat goes on
-				fmt.Fprint(c.a.Stderr, "> ")
-			case line, ok := <-lines:
-				if !ok {
-					if text.Len() == 0 {
-						fmt.Fprintln(c.a.Stderr)
-					}
-					return strings.TrimSpace(text.String()), nil
-				}
-				if line, more = strings.CutSuffix(line, `\`); more {
-					line += "\n"
-				}
-				text.WriteString(line)
+				text.Reset()
+				prompt = "> "
+				continue
+			case ended:
+				return strings.TrimSpace(text.String() + line), nil
 			}
+			if line, more = strings.CutSuffix(line, `\`); more {
+				line += "\n"
+			}
+			text.WriteString(line)
+			prompt = ""
 		}
 		if s := strings.TrimSpace(text.String()); s != "" {
 			return s, nil
-		}
-	}
-}
-
-// readLines sends the lines of r until its end, or until done is closed.
-func readLines(r io.Reader, lines chan<- string, done <-chan struct{}) {
-	defer close(lines)
-	br := bufio.NewReader(r)
-	for {
-		line, err := br.ReadString('\n')
-		if line != "" {
-			select {
-			case lines <- strings.TrimRight(line, "\r\n"):
-			case <-done:
-				return
-			}
-		}
-		if err != nil {
-			return
 		}
 	}
 }

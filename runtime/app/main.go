@@ -17,7 +17,7 @@ const cpuArch = runtime.GOARCH
 func Main(m *engine.Model) int {
 	interrupts := make(chan os.Signal, 4)
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
-	return Run(&Env{
+	env := &Env{
 		Name:       strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"),
 		Args:       os.Args[1:],
 		Stdin:      os.Stdin,
@@ -36,5 +36,11 @@ func Main(m *engine.Model) int {
 			}
 			return s, nil
 		},
-	})
+	}
+	if env.InTerm && env.ErrTerm && os.Getenv("TERM") != "dumb" {
+		env.Raw = func() (func(), error) { return rawMode(os.Stdin) }
+		env.Width = func() int { return termWidth(os.Stderr) }
+		env.Suspend = suspend
+	}
+	return Run(env)
 }

@@ -1,0 +1,5 @@
+package app
+
+import "syscall"
+
+const getTermios, setTermios = syscall.TIOCGETA, syscall.TIOCSETA
