@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"qnc/ir"
 	"qnc/runtime/fault"
 )
 
@@ -116,5 +117,25 @@ func TestOutPath(t *testing.T) {
 		if got := outPath(c.out, "models/m.gguf"); got != c.want {
 			t.Errorf("-o %q: %s, want %s", c.out, got, c.want)
 		}
+	}
+}
+
+// TestWarnsOfDisk: weights that memory cannot hold are told, others not.
+func TestWarnsOfDisk(t *testing.T) {
+	for mem, want := range map[int64]string{0: "", 45 << 30: "", 47 << 29: "weights 45.0 GiB are mapped; memory is 23.5 GiB: expect reads from disk"} {
+		j := &job{}
+		j.info.WeightBytes = 45 << 30
+		if got := strings.Join(j.slow(ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: mem}}}), ""); got != want {
+			t.Errorf("memory %d: %q, want %q", mem, got, want)
+		}
+	}
+	var b bytes.Buffer
+	o := tinyOptions("tiny")
+	o.StopAfter, o.Stderr, o.Machine = Import, &b, filepath.Join(t.TempDir(), "small.qir")
+	if err := os.WriteFile(o.Machine, []byte("module m level=graph {\n\tdevice cpu mem=40KiB\n}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Compile(context.Background(), tinyModel(t), o); err != nil || !strings.Contains(b.String(), " are mapped; memory is 0.0 MiB: expect reads from disk\n") {
+		t.Errorf("%q, %v", b.String(), err)
 	}
 }

@@ -98,7 +98,7 @@ func (j *job) load(context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for _, n := range notes {
+	for _, n := range append(notes, j.slow(machine)...) {
 		j.logf("qnc: %s: %s", j.path, n)
 	}
 	j.report("import", time.Since(start))

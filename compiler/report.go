@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"qnc/ir"
 	"qnc/passes"
 )
 
@@ -30,6 +31,23 @@ func (j *job) report(pass string, d time.Duration) {
 		j.logf("%-14s %8s %7s %8s %10s %7s %9s %10s %10s", "pass", "time", "values", "repeats", "bytes", "splits", "launches", "moved", "peak")
 	}
 	j.logf("%-14s %8s %7d %8d %10s %7d %9d %10s %10s", pass, ms(d), t.Values, t.Repeats, mib(t.RepeatBytes), t.Splits, t.Launches, mib(t.Moved), mib(t.Peak))
+}
+
+// slow warns of weights that memory cannot hold.
+func (j *job) slow(m ir.Machine) []string {
+	have, want := uint64(m.Devices[0].Mem), j.info.WeightBytes
+	if have == 0 || want <= have {
+		return nil
+	}
+	return []string{fmt.Sprintf("weights %s are mapped; memory is %s: expect reads from disk", size(want), size(have))}
+}
+
+// size is n in GiB, or in MiB when it is small.
+func size(n uint64) string {
+	if n < 1<<30 {
+		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+	}
+	return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.1fms", float64(d.Microseconds())/1000) }

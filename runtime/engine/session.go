@@ -87,6 +87,10 @@ func Open(m *Model, opt Options) (*Session, error) {
 		w.Close()
 		return nil, err
 	}
+	if err := checkMemory(m, w.Size(), totalMemory(), addressSpace()); err != nil {
+		w.Close()
+		return nil, err
+	}
 	s.mem = Memory{
 		Weights:   w,
 		Arena:     aligned(m.Plan.ArenaBytes),

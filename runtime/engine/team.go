@@ -39,7 +39,7 @@ type Thread struct {
 func NewTeam(nth, scratch int, fault func(error)) *Team {
 	t := &Team{threads: make([]Thread, nth), fault: fault}
 	t.bar.init(nth)
-	t.start.init()
+	t.start.init(nth)
 	for i := range t.threads {
 		th := &t.threads[i]
 		*th = Thread{Ith: i, Nth: nth, scratch: make([]float32, scratch), team: t}
@@ -148,18 +148,32 @@ func (th *Thread) Cut(n, grain int) (lo, hi int) {
 // Scratch returns n floats of this thread's own; their content is undefined.
 func (th *Thread) Scratch(n int) []float32 { return th.scratch[:n] }
 
-// spins bounds the busy waiting before a thread parks: some twenty microseconds, less than waking a thread takes.
-const spins = 20000
+// Looks before a waiting thread parks. Waking a parked thread takes some fifty
+// microseconds, as long as several kernels of a decode: where every thread has
+// a core it looks for that long, otherwise the core is wanted by another.
+const (
+	spinsOwnCore = 400_000
+	spinsShared  = 1_000
+)
 
 // A gate lets waiters through each time it is opened.
 type gate struct {
+	_      [64]byte // what waiters look at has a cache line of its own
 	gen    atomic.Uint32
+	_      [60]byte
 	mu     sync.Mutex
 	cond   sync.Cond
 	parked int
+	spins  int
 }
 
-func (g *gate) init() { g.cond.L = &g.mu }
+func (g *gate) init(threads int) {
+	g.cond.L = &g.mu
+	g.spins = spinsOwnCore
+	if threads > runtime.GOMAXPROCS(0) {
+		g.spins = spinsShared
+	}
+}
 
 func (g *gate) open() {
 	g.mu.Lock()
@@ -172,7 +186,7 @@ func (g *gate) open() {
 
 // wait returns the generation after seen, once there is one.
 func (g *gate) wait(seen uint32) uint32 {
-	for range spins {
+	for range g.spins {
 		if n := g.gen.Load(); n != seen {
 			return n
 		}
@@ -196,7 +210,7 @@ type barrier struct {
 }
 
 func (b *barrier) init(n int) {
-	b.gate.init()
+	b.gate.init(n)
 	b.n = int32(n)
 }
 

@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"bufio"
+	"math"
+	"math/bits"
+	"os"
+	"strconv"
+	"strings"
+
+	"qnc/runtime/fault"
+)
+
+// checkMemory refuses a plan that this machine cannot hold: a Go program that
+// fails to get memory ends without a word to its caller.
+func checkMemory(m *Model, weights int64, memory, space uint64) error {
+	need := uint64(0)
+	for _, part := range [][2]int{
+		{m.Plan.ArenaBytes, 1}, {m.Plan.KVBytes, 1}, {m.Plan.RecurrentFloats, 4 * m.Info.NumSeq},
+	} {
+		hi, lo := bits.Mul64(uint64(part[0]), uint64(part[1]))
+		sum, carry := bits.Add64(need, lo, 0)
+		if need = sum; hi != 0 || carry != 0 {
+			need = math.MaxInt64
+			break
+		}
+	}
+	const cure = "recompile with a smaller context: %s -c %d"
+	smaller := max(256, m.Info.NumCtx*m.Info.NumSeq/2)
+	if need > memory {
+		return fault.New(fault.Fit, "the program needs %s beside its weights, the memory has %s: "+cure, size(need), size(memory), m.Info.Recompile, smaller)
+	}
+	if all := need + uint64(weights); all > space {
+		return fault.New(fault.Fit, "the program needs %s of addresses with its weights, the limit (ulimit -v) is %s: raise it, or "+cure, size(all), size(space), m.Info.Recompile, smaller)
+	}
+	return nil
+}
+
+// size is n in the unit that fits.
+func size(n uint64) string {
+	units := []string{"KiB", "MiB", "GiB", "TiB"}
+	x, i := float64(n)/1024, 0
+	for ; x >= 1024 && i < len(units)-1; i++ {
+		x /= 1024
+	}
+	return strconv.FormatFloat(x, 'f', 1, 64) + " " + units[i]
+}
+
+// totalMemory is the machine's memory and swap space in bytes; the largest number when it is not known.
+func totalMemory() uint64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return math.MaxUint64
+	}
+	defer f.Close()
+	total := uint64(0)
+	for s := bufio.NewScanner(f); s.Scan(); {
+		x := strings.Fields(s.Text())
+		if len(x) != 3 || x[0] != "MemTotal:" && x[0] != "SwapTotal:" {
+			continue
+		}
+		n, err := strconv.ParseUint(x[1], 10, 50)
+		if err != nil {
+			return math.MaxUint64
+		}
+		total += n << 10
+	}
+	if total == 0 {
+		return math.MaxUint64
+	}
+	return total
+}
