@@ -13,7 +13,8 @@ import (
 
 // checkMemory refuses a plan that this machine cannot hold: a Go program that
 // fails to get memory ends without a word to its caller.
-func checkMemory(m *Model, weights int64, memory, space uint64) error {
+// memory is what there is, free what may still be reserved of addresses.
+func checkMemory(m *Model, memory, free uint64) error {
 	need := uint64(0)
 	for _, part := range [][2]int{
 		{m.Plan.ArenaBytes, 1}, {m.Plan.KVBytes, 1}, {m.Plan.RecurrentFloats, 4 * m.Info.NumSeq},
@@ -30,10 +31,26 @@ func checkMemory(m *Model, weights int64, memory, space uint64) error {
 	if need > memory {
 		return fault.New(fault.Fit, "the program needs %s beside its weights, the memory has %s: "+cure, size(need), size(memory), m.Info.Recompile, smaller)
 	}
-	if all := need + uint64(weights); all > space {
-		return fault.New(fault.Fit, "the program needs %s of addresses with its weights, the limit (ulimit -v) is %s: raise it, or "+cure, size(all), size(space), m.Info.Recompile, smaller)
+	need += 4 * heapStep
+	if need > free {
+		return fault.New(fault.Fit, "the program needs %s of addresses beside its weights, the limit (ulimit -v) leaves %s: raise it, or "+cure, size(need), size(free), m.Info.Recompile, smaller)
 	}
 	return nil
+}
+
+// heapStep is what Go's heap grows by at least, once for each large piece.
+const heapStep = 64 << 20
+
+// freeAddresses is what the limit of this process's addresses leaves, the largest number without one.
+func freeAddresses() uint64 {
+	limit := addressSpace()
+	b, err := os.ReadFile("/proc/self/statm") // pages
+	used, _, _ := strings.Cut(string(b), " ")
+	pages, perr := strconv.ParseUint(used, 10, 40)
+	if err != nil || perr != nil {
+		return limit
+	}
+	return limit - min(limit, pages*uint64(os.Getpagesize()))
 }
 
 // size is n in the unit that fits.

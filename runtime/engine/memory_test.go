@@ -14,25 +14,25 @@ func TestCheckMemory(t *testing.T) {
 	m := &Model{Info: Info{NumSeq: 2, NumCtx: 4096, Recompile: "qnc compile m.gguf -o m"}, Plan: Plan{ArenaBytes: gib, RecurrentFloats: gib / 4, KVBytes: gib}}
 	huge := &Model{Info: Info{NumSeq: math.MaxInt32, Recompile: "r"}, Plan: Plan{RecurrentFloats: math.MaxInt64}}
 	for _, c := range []struct {
-		m             *Model
-		memory, space uint64
-		want          string
+		m            *Model
+		memory, free uint64
+		want         string
 	}{
-		{m, 4 * gib, 7 * gib, ""},
+		{m, 4 * gib, 4*gib + 4*heapStep, ""},
 		{m, math.MaxUint64, math.MaxUint64, ""},
 		{m, 4*gib - 1, math.MaxUint64, "the program needs 4.0 GiB beside its weights, the memory has 4.0 GiB: recompile with a smaller context: qnc compile m.gguf -o m -c 4096"},
-		{m, 4 * gib, 7*gib - 1, "the program needs 7.0 GiB of addresses with its weights, the limit (ulimit -v) is 7.0 GiB: raise it, or recompile"},
+		{m, 4 * gib, 4 * gib, "the program needs 4.2 GiB of addresses beside its weights, the limit (ulimit -v) leaves 4.0 GiB: raise it, or recompile"},
 		{huge, 1 << 60, math.MaxUint64, "beside its weights"},
 	} {
-		err := checkMemory(c.m, 3*gib, c.memory, c.space)
+		err := checkMemory(c.m, c.memory, c.free)
 		if c.want == "" {
 			if err != nil {
-				t.Errorf("memory %d, addresses %d: %v", c.memory, c.space, err)
+				t.Errorf("memory %d, free %d: %v", c.memory, c.free, err)
 			}
 			continue
 		}
 		if fault.CodeOf(err) != fault.Fit || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("memory %d, addresses %d: %v, want %q", c.memory, c.space, err, c.want)
+			t.Errorf("memory %d, free %d: %v, want %q", c.memory, c.free, err, c.want)
 		}
 	}
 	// A session checks before it allocates.

@@ -87,7 +87,7 @@ func Open(m *Model, opt Options) (*Session, error) {
 		w.Close()
 		return nil, err
 	}
-	if err := checkMemory(m, w.Size(), totalMemory(), addressSpace()); err != nil {
+	if err := checkMemory(m, totalMemory(), freeAddresses()); err != nil {
 		w.Close()
 		return nil, err
 	}
