@@ -27,6 +27,7 @@ const (
 type work struct {
 	name        string
 	macs, bytes int
+	single      bool // of one thread
 	run         func(ith, nth int, scratch []float32)
 }
 
@@ -75,7 +76,7 @@ func BenchmarkKernels(b *testing.B) {
 			if cpu.Detect().Check(target) != nil {
 				continue
 			}
-			for nth := 1; nth <= 2; nth++ {
+			for nth := 1; nth <= 2 && !(w.single && nth > 1); nth++ {
 				b.Run(fmt.Sprintf("%s/%s/t%d", w.name, target.Name, nth), func(b *testing.B) {
 					Use(target.Name)
 					w.bench(b, nth)
@@ -188,11 +189,7 @@ func rowWorks(r *rand.Rand) []work {
 	a8, p, logits := make([]byte, quant.A8RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
 	weights, ids, half := make([]float32, 10), make([]int32, 10), make([]byte, 2*benchWidth)
 	one := func(name string, bytes int, f func()) work {
-		return work{name: name, bytes: bytes, run: func(ith, _ int, _ []float32) {
-			if ith == 0 {
-				f()
-			}
-		}}
+		return work{name: name, bytes: bytes, single: true, run: func(int, int, []float32) { f() }}
 	}
 	return []work{
 		one("norm 2048", 8*benchWidth, func() { Norm(y, x, w, 1e-6) }),
