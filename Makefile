@@ -36,10 +36,11 @@ check:
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) mod verify
-	$(GO) test -count=1 -run 'Floors|Names|Fresh' ./compiler
+	$(GO) test -count=1 -run 'Floors|Names|Fresh' ./compiler ./runtime/vec
 
 # Recreates generated/ from its description; make check proves that it is fresh.
 generate:
+	$(GO) generate ./runtime/vec
 	$(GO) test ./compiler -run TestGeneratedIsFresh -update
 
 # Rewrites everything that is checked in and made; a pass that changed the meaning is refused.

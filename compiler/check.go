@@ -46,8 +46,8 @@ func (j *job) check(ctx context.Context) error {
 		ParseFile: parseFor(j.files[:j.own]),
 		Overlay:   overlay(dir, j.files[:j.own]),
 	}, ".")
-	if err := ctx.Err(); err != nil {
-		return fault.New(fault.Interrupted, "interrupted: %w", err)
+	if ctx.Err() != nil || err != nil && interrupted(ctx) {
+		return fault.New(fault.Interrupted, "interrupted: %w", context.Canceled)
 	}
 	if err != nil {
 		return fmt.Errorf("type check: %w", err)

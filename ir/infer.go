@@ -3,6 +3,7 @@ package ir
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // The functions of this file give the result type of an op. They are called
@@ -21,7 +22,11 @@ func wantTensor(v *Value, arg, rank int) (Type, error) {
 
 func wantDType(t Type, arg int, ok ...DType) error {
 	if !slices.Contains(ok, t.DType) {
-		return fmt.Errorf("argument %d is %s, want dtype %v", arg, t, ok)
+		names := make([]string, len(ok))
+		for i, d := range ok {
+			names[i] = d.String()
+		}
+		return fmt.Errorf("argument %d is %s, want dtype %s", arg, t, strings.Join(names, " or "))
 	}
 	return nil
 }

@@ -46,6 +46,10 @@ type Target struct {
 	Name string
 	Arch string // GOARCH, "" for any
 	Need Features
+
+	// Proven: its kernels have run on hardware. Those of the others have been
+	// checked by interpreters of their text only, so native does not choose them.
+	Proven bool
 }
 
 const (
@@ -55,10 +59,10 @@ const (
 
 // Targets are ordered: each needs more than the one before.
 var Targets = []Target{
-	{"portable", "", 0},
-	{"x86-64-v3", "amd64", v3},
-	{"x86-64-v4", "amd64", v4},
-	{"x86-64-v4+vnni", "amd64", v4 | AVX512VNNI},
+	{"portable", "", 0, true},
+	{"x86-64-v3", "amd64", v3, true},
+	{"x86-64-v4", "amd64", v4, false},
+	{"x86-64-v4+vnni", "amd64", v4 | AVX512VNNI, false},
 }
 
 // Names lists the targets.
@@ -97,11 +101,11 @@ func (m Machine) Check(t Target) error {
 	return nil
 }
 
-// Best is the last target that the machine can run.
+// Best is the last proven target that the machine can run: native.
 func (m Machine) Best() Target {
 	best := Targets[0]
 	for _, t := range Targets {
-		if (t.Arch == "" || t.Arch == m.Arch) && t.Need&^m.Has == 0 {
+		if t.Proven && (t.Arch == "" || t.Arch == m.Arch) && t.Need&^m.Has == 0 {
 			best = t
 		}
 	}

@@ -17,7 +17,7 @@ func TestCheck(t *testing.T) {
 		{"x86-64-v3", Machine{"amd64", v3}, ""},
 		{"x86-64-v3", Machine{"arm64", 0}, "the machine is arm64: compile it with --target-cpu portable"},
 		{"x86-64-v4", Machine{"amd64", v3 | AVX512F}, "the CPU lacks avx512bw avx512cd avx512dq avx512vl: compile it with --target-cpu x86-64-v3"},
-		{"x86-64-v4+vnni", Machine{"amd64", v4}, "lacks avx512_vnni: compile it with --target-cpu x86-64-v4"},
+		{"x86-64-v4+vnni", Machine{"amd64", v4}, "lacks avx512_vnni: compile it with --target-cpu x86-64-v3"},
 		{"x86-64-v4+vnni", Machine{"amd64", v4 | AVX512VNNI}, ""},
 		{"x86-64-v3", Machine{"amd64", 0}, "lacks avx2 bmi1 bmi2 fma f16c: compile it with --target-cpu portable"},
 	} {
