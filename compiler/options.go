@@ -5,6 +5,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -149,11 +150,22 @@ func (o *Options) normalise() error {
 	if o.Precise {
 		o.TypeK, o.TypeV = "f32", "f32"
 	}
-	if o.TargetCPU == "" || o.TargetCPU == "native" {
-		o.TargetCPU = cpu.Detect().Best().Name
+	goarch := os.Getenv("GOARCH") // what the program is built for
+	if goarch == "" {
+		goarch = runtime.GOARCH
 	}
-	if _, ok := cpu.ByName(o.TargetCPU); !ok {
+	if o.TargetCPU == "" || o.TargetCPU == "native" {
+		o.TargetCPU = cpu.Targets[0].Name
+		if goarch == runtime.GOARCH {
+			o.TargetCPU = cpu.Detect().Best().Name
+		}
+	}
+	target, ok := cpu.ByName(o.TargetCPU)
+	if !ok {
 		return fault.New(fault.Usage, "--target-cpu %s: want native or one of %s", o.TargetCPU, strings.Join(cpu.Names(), ", "))
+	}
+	if target.Arch != "" && target.Arch != goarch {
+		return fault.New(fault.Usage, "--target-cpu %s is for %s, the program is built for %s: use --target-cpu portable", o.TargetCPU, target.Arch, goarch)
 	}
 	if o.StopAfter == "" {
 		o.StopAfter = Link

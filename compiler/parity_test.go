@@ -15,6 +15,7 @@ import (
 
 	"qnc/compiler/parity"
 	"qnc/runtime/cpu"
+	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
 	"qnc/runtime/gguf/synth"
 	"qnc/runtime/tokenizer"
@@ -409,5 +410,67 @@ func readJSON(t *testing.T, path string, to any) {
 	}
 	if err != nil {
 		t.Fatalf("%s: %v", path, err)
+	}
+}
+
+// targetShapes are models on which the panels of vector targets are not full:
+// odd vocabularies, experts of 24 to 96 rows, formats in one or three blocks a row.
+var targetShapes = map[string]string{
+	"q8_0": "hidden = 64\nvocab = 263\nexperts = 7\nexperts_used = 3\nexpert_ff = 32\nshared_ff = 96\ntype = q8_0\n",
+	"q4_0": "hidden = 96\nvocab = 271\nexperts = 9\nexperts_used = 4\nexpert_ff = 40\nshared_ff = 24\ntype = q4_0\ntype.ffn_down_exps = bf16\n" +
+		"type.ffn_down_shexp = f32\nmerged = true\nkey_heads = 3\nvalue_heads = 9\nstate = 32\n",
+	"q4_K tied": "hidden = 512\nvocab = 1041\nexperts = 6\nexperts_used = 2\nexpert_ff = 40\nshared_ff = 72\ntype = q4_K\ntied = true\n" +
+		"type.token_embd = q6_K\ntype.attn_v = q6_K\ntype.ffn_down_exps = f16\ntype.ffn_down_shexp = bf16\nkey_heads = 4\nvalue_heads = 8\nstate = 32\n" +
+		"heads = 8\nkv_heads = 2\nhead_dim = 32\nrope_dims = 8\n",
+}
+
+// TestTargetShapes compares the machine's best target with plain Go on shapes
+// of their own, and keeps sequences apart.
+func TestTargetShapes(t *testing.T) {
+	for name, text := range targetShapes {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg, err := synth.Parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			model := filepath.Join(t.TempDir(), "model.gguf")
+			if err := cfg.WriteFile(model); err != nil {
+				t.Fatal(err)
+			}
+			best := compileProbe(t, model, Options{Ctx: 768, Seqs: 3})
+			plain := compileProbe(t, model, Options{Ctx: 256, TargetCPU: "portable"})
+			tokens := someTokens(200, best.vocab)
+			exact := oracle(t, model, tokens)
+			whole := request{Tokens: tokens, Rows: all(200), Reset: true, Threads: 2}
+			v, p := divergence(best.ask(whole), exact), divergence(plain.ask(whole), exact)
+			t.Logf("mean KLD to exact: %.6f, plain Go %.6f", v, p)
+			if !(v <= 2*p+1e-4) {
+				t.Errorf("mean KLD to exact %g, plain Go has %g", v, p)
+			}
+			checkInvariants(t, best, tokens, divergence, 10*p+1e-4)
+
+			other := someTokens(230, best.vocab)[100:]
+			want := best.ask(request{Tokens: other, Rows: all(130), Seq: 2, Reset: true, Threads: 3})
+			best.ask(request{Tokens: tokens[:70], Reset: true})
+			best.ask(request{Tokens: other[:64], Seq: 2, Reset: true})
+			best.ask(request{Tokens: tokens[:5], Seq: 1, Reset: true})
+			if err := sameBits(best.ask(request{Tokens: other[64:], Rows: all(66), Seq: 2}), want[64:]); err != nil {
+				t.Errorf("sequence 2 beside others: %v", err)
+			}
+		})
+	}
+}
+
+// TestTargetArch: a program for another architecture gets no kernels of this one.
+func TestTargetArch(t *testing.T) {
+	t.Setenv("GOARCH", "riscv64")
+	o := &Options{}
+	if err := o.normalise(); err != nil || o.TargetCPU != "portable" {
+		t.Errorf("native for another architecture is %q, %v", o.TargetCPU, err)
+	}
+	err := (&Options{TargetCPU: "x86-64-v3"}).normalise()
+	if fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), "portable") {
+		t.Errorf("x86-64-v3 for another architecture: %v", err)
 	}
 }

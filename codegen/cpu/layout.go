@@ -201,7 +201,7 @@ func (k *kern) routing(w, used int, x operand) Code {
 // panelCall emits a loop of package kernel over this thread's panels:
 //
 //	lo, hi := th.Cut(64, 1)
-//	kernel.PanelMatMul(out, 1024, x, 352, kernel.Panels{Func: q4K, Data: w, …}, lo, hi, n, th.Scratch(4354))
+//	kernel.PanelMatMul(out, 1024, x, 352, kernel.Panels{Func: q4K, Data: w, …}, lo, hi, n, th.Scratch(1634))
 func (k *kern) panelCall(fn string, panels, scratch int, args []Code) {
 	k.name += "_" + Panel
 	k.scratch = scratch

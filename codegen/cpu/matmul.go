@@ -208,8 +208,8 @@ func emitMoEGateUp(k *kern) {
 			Add(x.dot(u, fmt.Sprintf("up[(e+i)*%d:][:%d]", us, us), i)))
 }
 
-// emitMoEDown emits the weighted sum of the experts' products, experts in the
-// order of ids:
+// emitMoEDown emits the weighted sum of the experts' products. Plain Go takes a
+// token's experts in the order of ids, panels in ascending order of experts:
 //
 //	lo, hi := th.Cut(256, 16)
 //	for t := range n {

@@ -22,7 +22,7 @@ func (a *app) info() error {
 		}
 		return nil
 	}
-	threads := "one a physical core"
+	threads := "one a CPU"
 	if in.DefaultThreads > 0 {
 		threads = fmt.Sprint(in.DefaultThreads)
 	}

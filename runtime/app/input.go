@@ -94,8 +94,9 @@ func (in *rawInput) next(prompt string) (string, event) {
 	if prompt == "" {
 		prompt = ". "
 	}
+	in.ed.begin(prompt)
 	for {
-		line, ev, err := in.edit(prompt)
+		line, ev, err := in.edit()
 		if err != nil {
 			return "", ended
 		}
@@ -107,7 +108,7 @@ func (in *rawInput) next(prompt string) (string, event) {
 }
 
 // edit is one stay in raw mode.
-func (in *rawInput) edit(prompt string) (string, event, error) {
+func (in *rawInput) edit() (string, event, error) {
 	restore, err := in.a.Raw()
 	if err != nil {
 		return "", ended, err
@@ -120,7 +121,6 @@ func (in *rawInput) edit(prompt string) (string, event, error) {
 		in.started = true
 		go in.read()
 	}
-	in.ed.begin(prompt)
 	for {
 		if line, ev := in.ed.edit(); ev != editing {
 			return line, ev, nil

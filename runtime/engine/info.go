@@ -32,7 +32,7 @@ type Info struct {
 	TypeK          string `json:"type_k"`
 	TypeV          string `json:"type_v"`
 	Precise        bool   `json:"precise"`
-	DefaultThreads int    `json:"threads"` // 0: one a physical core
+	DefaultThreads int    `json:"threads"` // 0: one a CPU
 
 	// Planned bytes; the last two for all sequences together.
 	ArenaBytes     int64 `json:"arena_bytes"`

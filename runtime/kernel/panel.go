@@ -105,8 +105,7 @@ func (b *bench) gateUp(x []byte, gate, up Panels, expert, p, m int) []float32 {
 	g, u := b.dst[0][:m*panel.Rows], b.dst[1][:m*panel.Rows]
 	gate.Func(gate.at(expert, p), &x[0], &b.offset[0], &g[0], m, gate.Blocks)
 	up.Func(up.at(expert, p), &x[0], &b.offset[0], &u[0], m, up.Blocks)
-	SiluRow(g, g)
-	Mul(g, g, u)
+	SiluMul(g, g, u)
 	return g
 }
 

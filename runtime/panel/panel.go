@@ -141,7 +141,7 @@ func (f *Format) Dot(dst []float32, panel, x []byte, offset []int64, k int) {
 	}
 }
 
-// nibbles: the low half of every byte.
+// halves is the low half of every byte.
 const halves = 0x0f0f0f0f
 
 // word is the dword of row r in the vector that starts at b.

@@ -162,7 +162,7 @@ const (
 
 var groups = []vec{0, 1, 2, 3, 4, 5, 6, 7}
 
-// mem is disp(base), or disp(base)(index*scale).
+// mem is disp(base).
 func mem(disp int, base string) string { return fmt.Sprintf("%d(%s)", disp, base) }
 
 // act is byte disp of the block of the activations of the token whose offset is in tok.

@@ -74,8 +74,10 @@ func TestKernels(t *testing.T) {
 			if !runs(t, target) {
 				t.Skip("this computer lacks what the target needs: only assembled")
 			}
-			if out, err := exec.Command(exe, "check").CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
+			for _, mode := range []string{"check", "guard"} {
+				if out, err := exec.Command(exe, mode).CombinedOutput(); err != nil {
+					t.Fatalf("%s: %v\n%s", mode, err, out)
+				}
 			}
 		})
 	}

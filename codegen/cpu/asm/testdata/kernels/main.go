@@ -2,6 +2,7 @@
 // kernels_amd64.s and its declarations beside it, which the tests of package asm emit.
 //
 //	kernels check                   compare results bit by bit
+//	kernels guard                   the same, with guard pages around all memory
 //	kernels bench [threads [name]]  G multiply-adds/s
 package main
 
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -58,6 +60,11 @@ func main() {
 	case len(os.Args) > 1 && os.Args[1] == "check":
 		for _, k := range kernels {
 			check(k.name, k.format, k.wide, k.block, k.f)
+		}
+		fmt.Println("ok")
+	case len(os.Args) > 1 && os.Args[1] == "guard":
+		for _, k := range kernels {
+			guard(k.name, k.format, k.wide, k.block, k.f)
 		}
 		fmt.Println("ok")
 	case len(os.Args) > 1 && os.Args[1] == "bench":
@@ -201,4 +208,62 @@ func (j *job) run(threads, first int) float64 {
 	start.Done()
 	done.Wait()
 	return time.Since(t).Seconds() / float64(reps)
+}
+
+// place gives n bytes that end at a guard page, or start behind one.
+func place(n int, end bool) []byte {
+	const page = 4096
+	size := (n + page - 1) / page * page
+	b, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err == nil {
+		err = syscall.Mprotect(b[:page], syscall.PROT_NONE)
+	}
+	if err == nil {
+		err = syscall.Mprotect(b[page+size:], syscall.PROT_NONE)
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	if end {
+		return b[page+size-n : page+size]
+	}
+	return b[page:][:n]
+}
+
+// guard runs a kernel whose every operand touches a guard page: a read or
+// write outside ends the program.
+func guard(name, format string, wide bool, block int, f kernel) {
+	form, _ := panel.ByName(format)
+	dot, size, ks := form.Dot, 16, []int{256, 512}
+	if wide {
+		dot, size = form.DotWide, 32
+	}
+	if block == 32 {
+		ks = []int{32, 64, 96, 160, 256}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, k := range ks {
+		for _, n := range []int{1, 2, 3, 47, 48} {
+			for _, end := range []bool{true, false} {
+				w := place(form.Bytes(k), end)
+				form.Pack(w, cases.Weights(r, form.Kind, k, 0), k)
+				acts, offsets := cases.Activations(r, k, n, 0, wide)
+				x := place(len(acts), end)
+				copy(x, acts)
+				offset := unsafe.Slice((*int64)(unsafe.Pointer(&place(8*n, end)[0])), n)
+				copy(offset, offsets)
+				got := unsafe.Slice((*float32)(unsafe.Pointer(&place(4*size*n, end)[0])), size*n)
+				want := make([]float32, 16*n)
+				f(&w[0], &x[0], &offset[0], &got[0], n, k/block)
+				dot(want, w, x, offset, k)
+				for i, v := range want {
+					if math.Float32bits(got[i]) != math.Float32bits(v) {
+						fmt.Printf("%s k=%d n=%d: %g, want %g\n", name, k, n, got[i], v)
+						os.Exit(1)
+					}
+				}
+			}
+		}
+	}
 }
