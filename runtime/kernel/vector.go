@@ -136,15 +136,3 @@ func SiluMul(dst, x, y []float32) {
 		dst[i] = Silu(a) * y[i]
 	}
 }
-
-// SigmoidMul writes x * sigmoid(y).
-func SigmoidMul(dst, x, y []float32) {
-	x, y = x[:len(dst)], y[:len(dst)]
-	if simd != nil {
-		simd.SigmoidMul(dst, x, y)
-		return
-	}
-	for i, a := range y {
-		dst[i] = x[i] * Sigmoid(a)
-	}
-}

@@ -263,7 +263,6 @@ func TestRows(t *testing.T) {
 			{"Mul", func() { Mul(dst, x, y) }, func(x, y float32) float32 { return x * y }},
 			{"Scale", func() { Scale(dst, x, 0.3) }, func(x, _ float32) float32 { return x * 0.3 }},
 			{"SiluMul", func() { SiluMul(dst, x, y) }, func(x, y float32) float32 { return Silu(x) * y }},
-			{"SigmoidMul", func() { SigmoidMul(dst, x, y) }, func(x, y float32) float32 { return x * Sigmoid(y) }},
 		} {
 			c.run()
 			for i, got := range dst {

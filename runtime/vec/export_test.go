@@ -70,7 +70,7 @@ func interpret(text, suffix string) *Funcs {
 	low := func(x uint64) float32 { return math.Float32frombits(uint32(x)) }
 	f := &Funcs{
 		Add: two("add"), Mul: two("mul"), Exp: one("exp"), Sigmoid: one("sigmoid"), Silu: one("silu"), Softplus: one("softplus"),
-		SiluMul: two("siluMul"), SigmoidMul: two("sigmoidMul"),
+		SiluMul:    two("siluMul"),
 		Scale:      func(dst, x []float32, s float32) { scale(base(dst), base(x), floats(s)) },
 		MulAdd:     func(dst, y, x []float32, p float32) { mulAdd(base(dst), base(y), base(x), floats(p)) },
 		Norm:       func(dst, x, w []float32, s float32) { norm(base(dst), base(x), base(w), floats(s)) },

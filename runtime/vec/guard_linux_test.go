@@ -60,7 +60,6 @@ func TestGuardPages(t *testing.T) {
 			v.Silu(a, b)
 			v.Softplus(a, b)
 			v.SiluMul(a, b, c)
-			v.SigmoidMul(a, b, c)
 			v.Decay(a, b, c, 1, 2)
 			v.Rope(a, b, c, d)
 			v.ExpSum(a, b, 1)

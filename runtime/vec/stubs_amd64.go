@@ -57,11 +57,6 @@ func softplusAVX2(dst []float32, x []float32)
 //go:noescape
 func siluMulAVX2(dst []float32, x []float32, y []float32)
 
-// sigmoidMulAVX2 writes x * sigmoid(y).
-//
-//go:noescape
-func sigmoidMulAVX2(dst []float32, x []float32, y []float32)
-
 // decayAVX2 writes e^((hi0 - hi) + (lo0 - lo)).
 //
 //go:noescape
@@ -217,11 +212,6 @@ func softplusAVX512(dst []float32, x []float32)
 //
 //go:noescape
 func siluMulAVX512(dst []float32, x []float32, y []float32)
-
-// sigmoidMulAVX512 writes x * sigmoid(y).
-//
-//go:noescape
-func sigmoidMulAVX512(dst []float32, x []float32, y []float32)
 
 // decayAVX512 writes e^((hi0 - hi) + (lo0 - lo)).
 //

@@ -28,7 +28,6 @@ type Funcs struct {
 	Silu       func(dst, x []float32)
 	Softplus   func(dst, x []float32)
 	SiluMul    func(dst, x, y []float32)                 // silu(x) y
-	SigmoidMul func(dst, x, y []float32)                 // x sigmoid(y)
 	Decay      func(dst, hi, lo []float32, h, l float32) // e^((h-hi) + (l-lo))
 	Rope       func(lo, hi, cos, sin []float32)          // len(cos) pairs
 	ExpSum     func(dst, x []float32, m float32) float32 // e^(x-m) and its sum

@@ -188,7 +188,6 @@ func TestElementwise(t *testing.T) {
 				check("Norm", func(d []float32) { v.Norm(d, z, y, 0.5) }, func(i int) float64 { return float64(z[i] * 0.5 * y[i]) })
 				check("Gated", func(d []float32) { v.Gated(d, y, y, z, 0.5) }, func(i int) float64 { return float64(y[i]*0.5*y[i]) * f(z[i]) * sigmoid(f(z[i])) })
 				check("SiluMul", func(d []float32) { v.SiluMul(d, z, y) }, func(i int) float64 { return f(z[i]) * sigmoid(f(z[i])) * f(y[i]) })
-				check("SigmoidMul", func(d []float32) { v.SigmoidMul(d, y, z) }, func(i int) float64 { return f(y[i]) * sigmoid(f(z[i])) })
 				check("Decay", func(d []float32) { v.Decay(d, z, z, -30, 0.25) }, func(i int) float64 { return math.Exp(float64((-30 - z[i]) + (0.25 - z[i]))) })
 				cos, sin, a, b := normal(r, n, 1), normal(r, n, 1), normal(r, n, 1), normal(r, n, 1)
 				lo, hi := slices.Clone(a), slices.Clone(b)

@@ -129,10 +129,6 @@ func (g *gen) elementwise() {
 		g.sigmoid(a, c, t, u)
 		g.p("VMULPS %s, %s, %s", b, a, a)
 	})
-	g.elem("sigmoidMul", "writes x * sigmoid(y).", []string{"x", "y"}, nil, func() {
-		g.sigmoid(b, "", t, u)
-		g.p("VMULPS %s, %s, %s", b, a, a)
-	})
 	// hi + lo is a sum in two parts; exponents near 0 keep all their digits.
 	g.elem("decay", "writes e^((hi0 - hi) + (lo0 - lo)).", []string{"hi", "lo"}, []string{"hi0", "lo0"}, func() {
 		g.p("VSUBPS %s, %s, %s\nVSUBPS %s, %s, %s\nVADDPS %s, %s, %s", a, s, a, b, g.v(13), b, b, a, a)

@@ -122,16 +122,13 @@ func (g *gen) p(format string, args ...any) {
 	}
 }
 
-// v names vector register i; x and y its low parts.
+// v names vector register i.
 func (g *gen) v(i int) string {
 	if g.z {
 		return fmt.Sprintf("Z%d", i)
 	}
 	return fmt.Sprintf("Y%d", i)
 }
-
-func x(i int) string { return fmt.Sprintf("X%d", i) }
-func y(i int) string { return fmt.Sprintf("Y%d", i) }
 
 // by picks the text of this width.
 func (g *gen) by(avx2, avx512 string) string {
