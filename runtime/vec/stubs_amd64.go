@@ -107,11 +107,6 @@ func widenQ80AVX2(dst []float32, src []byte)
 //go:noescape
 func quantizeA8AVX2(row []byte, x []float32)
 
-// prefetchAVX2 asks memory for the lines of p.
-//
-//go:noescape
-func prefetchAVX2(p []byte)
-
 //go:noescape
 func gemm4x2AVX2(c *float32, ldc int, a *float32, ars int, acs int, b *float32, ldb int, k int, add int)
 
@@ -157,6 +152,70 @@ func taps4AVX2(dst *float32, w *float32, channels int)
 //
 //go:noescape
 func conv4AVX2(y *float32, r0 *float32, r1 *float32, r2 *float32, r3 *float32, taps *float32, channels int)
+
+//go:noescape
+func scoresF32x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+// scaleWeightsAVX2 writes p d[b,:] for each block of so many cells, a multiple of 16; sizes of rows in bytes.
+//
+//go:noescape
+func scaleWeightsAVX2(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
+
+// quantizeI16AVX2 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
+//
+//go:noescape
+func quantizeI16AVX2(dst *float32, x []float32) (ret float32)
 
 // addAVX512 writes x + y.
 //
@@ -263,11 +322,6 @@ func widenQ80AVX512(dst []float32, src []byte)
 //go:noescape
 func quantizeA8AVX512(row []byte, x []float32)
 
-// prefetchAVX512 asks memory for the lines of p.
-//
-//go:noescape
-func prefetchAVX512(p []byte)
-
 //go:noescape
 func gemm8x2AVX512(c *float32, ldc int, a *float32, ars int, acs int, b *float32, ldb int, k int, add int)
 
@@ -328,3 +382,67 @@ func taps4AVX512(dst *float32, w *float32, channels int)
 //
 //go:noescape
 func conv4AVX512(y *float32, r0 *float32, r1 *float32, r2 *float32, r3 *float32, taps *float32, channels int)
+
+//go:noescape
+func scoresF32x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+// scaleWeightsAVX512 writes p d[b,:] for each block of so many cells, a multiple of 16; sizes of rows in bytes.
+//
+//go:noescape
+func scaleWeightsAVX512(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
+
+// quantizeI16AVX512 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
+//
+//go:noescape
+func quantizeI16AVX512(dst *float32, x []float32) (ret float32)
