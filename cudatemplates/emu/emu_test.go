@@ -63,7 +63,11 @@ QNC_KERNEL(64) write_after_read(int *y) {
 QNC_KERNEL(64) beyond(int *y) { y[threadIdx.x * 2] = 1; }
 QNC_KERNEL(64) same_word(int *y) { y[threadIdx.x / 2 + blockIdx.x * 0] = blockIdx.x; }
 QNC_KERNEL(64) misaligned(int *y) { *(int *)((char *)y + threadIdx.x) = 1; }
-QNC_KERNEL(64) half_barrier(int *y) { if (threadIdx.x < 32) __syncthreads(); else __syncwarp(); __syncthreads(); if (blockIdx.x == 0) y[threadIdx.x] = 1; }
+QNC_KERNEL(64) half_barrier(int *y) { 
+  if (threadIdx.x < 32) __syncthreads();
+  __syncwarp();
+  __syncthreads();
+  if (blockIdx.x == 0) y[threadIdx.x] = 1; }
 QNC_KERNEL(64) diverged(int *y) { if (threadIdx.x & 1) y[threadIdx.x] = warp_sum(1); else y[threadIdx.x] = __shfl_sync(0xffffffffu, 1, 0); }
 QNC_KERNEL(64) left(int *y) { if (threadIdx.x & 1) return; y[threadIdx.x] = warp_sum(1); }
 QNC_KERNEL(64) pending(int *y) { QNC_SHARED(S, s); if (threadIdx.x < 4) { copy_async16(&s.x[threadIdx.x * 4], y + threadIdx.x * 4); copy_async_commit(); } }
