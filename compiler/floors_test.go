@@ -28,7 +28,7 @@ var floors = []floor{
 	{"cmd/synth", []string{"runtime"}, nil},
 	{"compiler/arch", []string{"ir", "runtime"}, nil},
 	{"compiler", []string{"compiler/arch", "codegen", "passes", "ir", "runtime"}, []string{"golang.org/x/tools"}},
-	{"codegen", []string{"cudatemplates", "ir", "runtime"}, []string{"github.com/dave/jennifer"}},
+	{"codegen", []string{"cudatemplates", "ir", "runtime"}, []string{"github.com/dave/jennifer", "github.com/ebitengine/purego"}},
 	{"passes", []string{"ir", "runtime"}, nil},
 	{"ir", nil, nil},
 	{"cudatemplates", nil, nil},
