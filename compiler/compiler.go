@@ -193,7 +193,7 @@ func (j *job) emit(ctx context.Context) error {
 	}
 	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(out.ArenaBytes), int64(4*out.RecurrentFloats*j.o.Seqs), int64(out.CacheBytes)
 	main, err := host.Main("main", j.info, engine.Plan{
-		ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes,
+		ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, SharedFloats: out.SharedFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes,
 	})
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type program struct {
 	funcs     []Code
 	arena     int
 	scratch   int
+	shared    int
 	recurrent int            // floats of one sequence
 	cache     int            // bytes of all sequences
 	offset    map[string]int // of a state symbol, floats or bytes
@@ -200,7 +201,7 @@ func (p *program) function(k *kern) string {
 	}
 	name := p.unique(k.name)
 	p.kernels[text.String()] = name
-	p.scratch = max(p.scratch, k.scratch)
+	p.scratch, p.shared = max(p.scratch, k.scratch), max(p.shared, k.shared)
 	p.funcs = append(p.funcs, Comment(k.v.LongString()), declare(name), Line())
 	return name
 }
@@ -209,7 +210,8 @@ func (p *program) function(k *kern) string {
 type Output struct {
 	Files           []codegen.File
 	ArenaBytes      int
-	ScratchFloats   int
+	ScratchFloats   int // of each thread
+	SharedFloats    int // of all threads
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
@@ -224,7 +226,7 @@ func Emit(m *ir.Module, pkg, target string) (*Output, error) {
 		return nil, err
 	}
 	code := slices.Concat(p.declarations(), p.constructor(), steps)
-	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
+	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, SharedFloats: p.shared, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
 	for _, x := range []struct {
 		name string
 		code []Code

@@ -50,7 +50,7 @@ func Main(pkg string, info engine.Info, plan engine.Plan) (codegen.File, error) 
 			{"ArenaBytes", info.ArenaBytes}, {"RecurrentBytes", info.RecurrentBytes}, {"KVBytes", info.KVBytes},
 		}),
 		Id("Plan"): literal(pkgEngine, "Plan", []member{
-			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats},
+			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats}, {"SharedFloats", plan.SharedFloats},
 			{"RecurrentFloats", plan.RecurrentFloats}, {"KVBytes", plan.KVBytes},
 		}),
 		Id("New"): Id("newModel"),

@@ -31,6 +31,7 @@ type Variant struct {
 type Plan struct {
 	ArenaBytes      int // activations of one step
 	ScratchFloats   int // of each thread
+	SharedFloats    int // of all threads of a team
 	RecurrentFloats int // recurrent state of one sequence, in one piece
 	KVBytes         int // KV cache of all sequences
 }

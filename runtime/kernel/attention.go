@@ -38,7 +38,7 @@ type Attention struct {
 // AttendScratch is the number of floats that a thread needs for heads heads a group.
 func AttendScratch(heads, k, v int) int {
 	r := attendTokens * heads
-	return r*(k+v+scoreStride+3) + k/blockQ80*valueCells + attendRows*v/blockQ80*valueCells
+	return r*(k+v+scoreStride+3) + max(k, v)/blockQ80*scoreStride + attendRows*v/blockQ80*valueCells
 }
 
 // Run computes thread ith's share, of nth, of a prompt of n tokens: every nth
@@ -52,9 +52,10 @@ func (a *Attention) Run(n, ith, nth int, scratch []float32) {
 	}
 	per := max(1, min(attendTokens, n*a.Groups/(4*nth)))
 	blocks := (n + per - 1) / per
+	var s state
 	for i := ith; i < blocks*a.Groups; i += nth {
 		t := i / a.Groups * per
-		s := a.state(i%a.Groups, t, min(per, n-t), scratch)
+		s.start(a, i%a.Groups, t, min(per, n-t), scratch)
 		s.attend(0, s.cells)
 		for r := range s.rows {
 			simd.Scale(s.result(r), s.out[r*a.V:], 1/s.sum[r])
@@ -76,15 +77,15 @@ func (a *Attention) group(h int) int {
 // A state is the rows of some tokens and the heads of a group, and what is
 // carried from one block of cells to the next. Row r is head r%per of token r/per.
 type state struct {
-	*Attention
+	Attention
 	g, first, tokens, per, rows, cells int
 	q, score, out, most, sum           []float32
 	qscale                             []float32 // of a row in int16
-	scales, weights                    []float32 // of q8_0: [K/32,valueCells], [attendRows,V/32,valueCells]
+	scales, weights                    []float32 // of q8_0: [blocks,AttendBlock], [attendRows,V/32,valueCells]
 }
 
-// state loads the queries of n tokens from t on and the heads of group g.
-func (a *Attention) state(g, t, n int, scratch []float32) *state {
+// start loads the queries of n tokens from t on and the heads of group g.
+func (s *state) start(a *Attention, g, t, n int, scratch []float32) {
 	take := func(n int) []float32 {
 		s := scratch[:n:n]
 		scratch = scratch[n:]
@@ -92,20 +93,18 @@ func (a *Attention) state(g, t, n int, scratch []float32) *state {
 	}
 	per := a.Heads / a.Groups
 	rows := n * per
-	s := &state{Attention: a, g: g, first: t, tokens: n, per: per, rows: rows,
+	*s = state{Attention: *a, g: g, first: t, tokens: n, per: per, rows: rows,
 		q: take(rows * a.K), score: take(rows * scoreStride), out: take(rows * a.V), most: take(rows), sum: take(rows), qscale: take(rows),
-		scales: take(a.K / blockQ80 * valueCells), weights: take(attendRows * a.V / blockQ80 * valueCells)}
+		scales: take(max(a.K, a.V) / blockQ80 * scoreStride), weights: take(attendRows * a.V / blockQ80 * valueCells)}
 	for r := range rows {
-		h := r % per
 		q := s.q[r*a.K:][:a.K]
-		simd.Scale(q, a.Q[(t+r/per)*a.QToken+s.head(h)*a.QHead:], a.Scale)
+		simd.Scale(q, a.Q[(t+r/per)*a.QToken+s.head(r%per)*a.QHead:], a.Scale)
 		if a.Keys.Format == Q80 { // in place: row r's int16 end before row r's floats do
 			s.qscale[r] = simd.QuantizeI16(s.q[r*a.K/2:], q)
 		}
 		s.cells = max(s.cells, int(a.Pos[t+r/per])+1)
 	}
 	s.restart()
-	return s
 }
 
 func (s *state) restart() {
@@ -152,28 +151,30 @@ func (s *state) attend(lo, hi int) {
 	}
 }
 
+// decode gives the scales of n cells of a cache from c on as floats.
+func (s *state) decode(of *Cache, scales []byte, c, n int) {
+	for b := range of.Dim / blockQ80 {
+		simd.WidenF16(s.scales[b*scoreStride:][:n], scales[2*(b*of.Cells+c):])
+	}
+}
+
 // scores multiplies rows lo to hi with n cells from c on.
 func (s *state) scores(lo, hi, c, n int) {
+	f, row := s.Keys.Format, s.K
 	bytes, scales := s.Keys.group(s.g)
-	size, row := s.Keys.Format.Bytes(s.K), s.K
-	if s.Keys.Format == Q80 {
+	if f == Q80 {
+		s.decode(&s.Keys, scales, c, n)
 		row /= 2
 	}
 	for i := 0; i < n; i += keyCells {
-		m := min(keyCells, n-i)
-		k := vec.Keys{Format: s.Keys.Format, K: s.K, Bytes: bytes[(c+i)*size:], Scales: s.scales, Stride: valueCells}
-		if s.Keys.Format == Q80 {
-			for b := range s.K / blockQ80 {
-				simd.WidenF16(s.scales[b*valueCells:][:m], scales[2*(b*s.Keys.Cells+c+i):])
-			}
-		}
+		k := vec.Keys{Format: f, K: s.K, Bytes: bytes[f.Bytes((c+i)*s.K):], Scales: s.scales[i:], Stride: scoreStride}
 		far := ahead
 		for r := lo; r < hi; r += attendRows {
-			simd.Scores(s.score[r*scoreStride+i:], scoreStride, s.q[r*row:], k, min(attendRows, hi-r), m, far)
+			simd.Scores(s.score[r*scoreStride+i:], scoreStride, s.q[r*row:], k, min(attendRows, hi-r), min(keyCells, n-i), far)
 			far = 0
 		}
 	}
-	if s.Keys.Format == Q80 {
+	if f == Q80 {
 		for r := lo; r < hi; r++ {
 			x := s.score[r*scoreStride:][:n]
 			simd.Scale(x, x, s.qscale[r])
@@ -208,23 +209,145 @@ func (s *state) base(r int) float32 {
 
 // weigh adds n cells from c on, times their weights, to rows lo to hi.
 func (s *state) weigh(lo, hi, c, n int) {
-	f := s.Values.Format
+	f, blocks := s.Values.Format, s.V/blockQ80
 	bytes, scales := s.Values.group(s.g)
-	size, blocks := f.Bytes(s.V), s.V/blockQ80
+	if f == Q80 {
+		s.decode(&s.Values, scales, c, n)
+	}
 	for i := 0; i < n; i += valueCells {
-		m := min(valueCells, n-i)
-		far := ahead
+		m, far := min(valueCells, n-i), ahead
 		for r := lo; r < hi; r += attendRows {
 			p, ldp, ldb, rows := s.score[r*scoreStride+i:], scoreStride, 0, min(attendRows, hi-r)
 			if f == Q80 {
-				d := scales[2*(c+i):]
-				for j := range rows {
-					simd.ScaleWeights(s.weights[j*blocks*valueCells:], valueCells, p[j*scoreStride:], d, 2*s.Values.Cells, blocks, m)
-				}
+				simd.ScaleWeights(s.weights, valueCells, p, scoreStride, s.scales[i:], scoreStride, rows, blocks, m)
 				p, ldp, ldb = s.weights, blocks*valueCells, valueCells
 			}
-			simd.Weigh(s.out[r*s.V:], s.V, p, ldp, ldb, f, bytes[(c+i)*size:], s.V, rows, m, far)
+			simd.Weigh(s.out[r*s.V:], s.V, p, ldp, ldb, f, bytes[f.Bytes((c+i)*s.V):], s.V, rows, m, far)
 			far = 0
 		}
+	}
+}
+
+// one is a token's head in plain Go.
+func (a *Attention) one(t, h int) {
+	g, cells := a.group(h), int(a.Pos[t])+1
+	out, q := a.Out[(t*a.Heads+h)*a.V:][:a.V], a.Q[t*a.QToken+h*a.QHead:][:a.K]
+	clear(out)
+	var score [AttendBlock]float32
+	m, sum := float32(math.Inf(-1)), float32(0)
+	for c := 0; c < cells; c += AttendBlock {
+		s := score[:min(AttendBlock, cells-c)]
+		top := m
+		for i := range s {
+			s[i] = float32(a.Keys.dot(g, c+i, q) * a.Scale)
+			top = max(top, s[i])
+		}
+		if top > m {
+			r := Exp(m - top)
+			sum *= r
+			for i := range out {
+				out[i] *= r
+			}
+			m = top
+		}
+		from := m
+		if math.IsInf(float64(m), -1) { // every score so far is -Inf: none of them counts
+			from = 0
+		}
+		for i := range s {
+			p := Exp(s[i] - from)
+			sum += p
+			a.Values.axpy(out, p, g, c+i)
+		}
+	}
+	for i := range out {
+		out[i] /= sum
+	}
+}
+
+// One token is cut into ranges of cells instead: at most mostRanges, of
+// leastRange cells at least, by its depth alone.
+const (
+	mostRanges = 32
+	leastRange = 3 * AttendBlock
+)
+
+// ranges is the number of ranges of so many cells, and the size of all but the last.
+func ranges(cells int) (n, size int) {
+	size = max(leastRange, ((cells+mostRanges-1)/mostRanges+AttendBlock-1)/AttendBlock*AttendBlock)
+	return (cells + size - 1) / size, size
+}
+
+// AttendShared is the number of floats that threads share for one token of heads heads.
+func AttendShared(heads, v int) int { return mostRanges * heads * (v + 2) }
+
+// A part is what a range gives for the heads of a group.
+type part struct{ out, most, sum []float32 }
+
+// part is range r of group g.
+func (a *Attention) part(shared []float32, r, g int) part {
+	per := a.Heads / a.Groups
+	i := (r*a.Groups + g) * per
+	stats := shared[mostRanges*a.Heads*a.V+2*i:]
+	return part{shared[i*a.V:][:per*a.V], stats[:per], stats[per : 2*per]}
+}
+
+// Part computes thread ith's share, of nth, of the ranges of one token. After a
+// barrier Merge makes the result of what all threads left in shared.
+func (a *Attention) Part(ith, nth int, scratch, shared []float32) {
+	if !a.vector() {
+		return
+	}
+	cells := int(a.Pos[0]) + 1
+	n, size := ranges(cells)
+	var s state
+	for g := range a.Groups {
+		ready := false
+		for r := range n {
+			if (r*a.Groups+g)%nth != ith {
+				continue
+			}
+			if !ready {
+				s.start(a, g, 0, 1, scratch)
+				ready = true
+			}
+			p := a.part(shared, r, g)
+			s.out, s.most, s.sum = p.out, p.most, p.sum
+			s.restart()
+			s.attend(r*size, min(r*size+size, cells))
+		}
+	}
+}
+
+// Merge computes thread ith's share, of nth, of the heads of one token.
+func (a *Attention) Merge(ith, nth int, shared []float32) {
+	if !a.vector() {
+		for h := ith; h < a.Heads; h += nth {
+			a.one(0, h)
+		}
+		return
+	}
+	n, _ := ranges(int(a.Pos[0]) + 1)
+	for h := ith; h < a.Heads; h += nth {
+		g, i := h/(a.Heads/a.Groups), h%(a.Heads/a.Groups)
+		if a.Tiled {
+			g, i = h%a.Groups, h/a.Groups
+		}
+		most := float32(math.Inf(-1))
+		for r := range n {
+			most = max(most, a.part(shared, r, g).most[i])
+		}
+		if math.IsInf(float64(most), -1) {
+			most = 0
+		}
+		out, sum := a.Out[h*a.V:][:a.V], float32(0)
+		clear(out)
+		for r := range n {
+			p := a.part(shared, r, g)
+			f := Exp(p.most[i] - most)
+			sum += float32(f * p.sum[i])
+			simd.MulAdd(out, out, p.out[i*a.V:][:a.V], f)
+		}
+		simd.Scale(out, out, 1/sum)
 	}
 }

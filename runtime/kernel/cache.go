@@ -1,8 +1,6 @@
 package kernel
 
 import (
-	"encoding/binary"
-
 	"qnc/runtime/quant"
 	"qnc/runtime/vec"
 )
@@ -103,11 +101,4 @@ func (c *Cache) axpy(out []float32, p float32, g, cell int) {
 func (c *Cache) Load(x []float32, g, cell int) {
 	clear(x)
 	c.axpy(x, 1, g, cell)
-}
-
-// halves decodes f16 one by one, for few of them.
-func halves(dst []float32, src []byte) {
-	for i := range dst {
-		dst[i] = quant.F16ToF32(binary.LittleEndian.Uint16(src[2*i:]))
-	}
 }

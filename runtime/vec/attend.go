@@ -51,12 +51,12 @@ func (f *Funcs) Scores(out []float32, ldo int, q []float32, keys Keys, m, cells,
 		if n == 0 {
 			continue
 		}
-		step := 0
-		if i == 0 && ahead > 0 {
+		step := 0 // the first rows ask, a part of a cell with each group
+		if ahead > 0 {
 			step = (keys.Format.Bytes(elems) + n - 1) / n
 		}
 		f.scores[keys.Format][t](&out[i*ldo], 4*ldo, &q[i*row], n, &keys.Bytes[0], scales, 4*keys.Stride, k, cells, ahead*cell, step)
-		i += n * rowTiles[t]
+		i, ahead = i+n*rowTiles[t], 0
 	}
 }
 
@@ -72,17 +72,20 @@ func (f *Funcs) Weigh(out []float32, ldo int, p []float32, ldp, ldb int, format 
 	for t, i := 0, 0; i < m; t++ {
 		if n := (m - i) / rowTiles[t]; n > 0 {
 			f.weigh[format][t](&out[i*ldo], 4*ldo, &p[i*ldp], 4*ldp, 4*ldb, n, &values[0], v, cells, ahead*cell)
-			i += n * rowTiles[t]
+			i, ahead = i+n*rowTiles[t], 0
 		}
 	}
 }
 
-// ScaleWeights writes dst[b,c] = p[c] d[b,c], d in f16, for cells rounded up to
-// a multiple of 16; ldd is the size of a row in floats, lds in bytes.
-func (f *Funcs) ScaleWeights(dst []float32, ldd int, p []float32, d []byte, lds, blocks, cells int) {
-	cells = (cells + Lane - 1) &^ (Lane - 1)
-	_, _, _ = dst[(blocks-1)*ldd+cells-1], p[cells-1], d[(blocks-1)*lds+2*cells-1]
-	f.scaleWeights(&dst[0], 4*ldd, &p[0], &d[0], lds, blocks, cells)
+// ScaleWeights writes dst[i,b,c] = p[i,c] d[b,c] for m rows, where all rows have
+// room for cells rounded up to 16; ldd, ldp and lds are their sizes in floats.
+func (f *Funcs) ScaleWeights(dst []float32, ldd int, p []float32, ldp int, d []float32, lds, m, blocks, cells int) {
+	if m <= 0 || blocks <= 0 || cells <= 0 {
+		return
+	}
+	n := (cells + Lane - 1) &^ (Lane - 1)
+	_, _, _ = dst[(m*blocks-1)*ldd+n-1], p[(m-1)*ldp+n-1], d[(blocks-1)*lds+n-1]
+	f.scaleWeights(&dst[0], 4*ldd, &p[0], 4*ldp, &d[0], 4*lds, m, blocks, cells)
 }
 
 // QuantizeI16 writes x, a multiple of 16, as int16 in half as many floats: x/s

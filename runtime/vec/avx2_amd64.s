@@ -4180,28 +4180,37 @@ done209:
 	VZEROUPPER
 	RET
 
-// func scaleWeightsAVX2(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
-TEXT ·scaleWeightsAVX2(SB), NOSPLIT, $0-56
+// func scaleWeightsAVX2(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
+TEXT ·scaleWeightsAVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ ldd+8(FP), SI
 	MOVQ p+16(FP), R8
-	MOVQ d+24(FP), R9
-	MOVQ lds+32(FP), R10
-	MOVQ blocks+40(FP), DX
-	MOVQ cells+48(FP), CX
-block210:
+	MOVQ ldp+24(FP), R11
+	MOVQ lds+40(FP), R10
+	MOVQ rows+48(FP), BX
+	MOVQ cells+64(FP), CX
+row210:
+	MOVQ d+32(FP), R9
+	MOVQ blocks+56(FP), DX
+block211:
 	XORQ AX, AX
-cells211:
-	VCVTPH2PS (R9)(AX*2), Y0
-	VMULPS (R8)(AX*4), Y0, Y0
-	VMOVUPS Y0, (DI)(AX*4)
-	ADDQ $8, AX
+cells212:
+	VMOVUPS 0(R9)(AX*4), Y0
+	VMULPS 0(R8)(AX*4), Y0, Y0
+	VMOVUPS Y0, 0(DI)(AX*4)
+	VMOVUPS 32(R9)(AX*4), Y1
+	VMULPS 32(R8)(AX*4), Y1, Y1
+	VMOVUPS Y1, 32(DI)(AX*4)
+	ADDQ $16, AX
 	CMPQ AX, CX
-	JLT cells211
+	JLT cells212
 	ADDQ SI, DI
 	ADDQ R10, R9
 	DECQ DX
-	JNZ block210
+	JNZ block211
+	ADDQ R11, R8
+	DECQ BX
+	JNZ row210
 	VZEROUPPER
 	RET
 
@@ -4213,12 +4222,12 @@ TEXT ·quantizeI16AVX2(SB), NOSPLIT, $0-36
 	VMOVUPS abs<>(SB), Y6
 	XORQ AX, AX
 	VXORPS X4, X4, X4
-max212:
+max213:
 	VPAND (SI)(AX*4), Y6, Y0
 	VPMAXUD Y0, Y4, Y4
 	ADDQ $8, AX
 	CMPQ AX, CX
-	JLT max212
+	JLT max213
 	VEXTRACTF128 $1, Y4, X5
 	VPMAXUD X5, X4, X4
 	VPERMILPS $0x4e, X4, X5
@@ -4227,25 +4236,25 @@ max212:
 	VPMAXUD X5, X4, X4
 	VMOVD X4, AX
 	CMPL AX, $0x7f800000
-	JAE odd213
+	JAE odd214
 	CMPL AX, $0x08800000
-	JB odd213
+	JB odd214
 	VMOVSS f46fffe00<>(SB), X1
 	VDIVSS X1, X4, X2
 	VDIVSS X4, X1, X5
-	JMP write214
-odd213:
+	JMP write215
+odd214:
 	XORQ BX, BX
 	CMPL AX, $0x7f800000
 	MOVL $0x7fc00000, DX
 	CMOVLCC DX, BX
 	VMOVD BX, X2
 	VXORPS X5, X5, X5
-write214:
+write215:
 	VMOVSS X2, ret+32(FP)
 	VBROADCASTSS X5, Y5
 	XORQ AX, AX
-words215:
+words216:
 	VMULPS (SI)(AX*4), Y5, Y0
 	VMULPS 32(SI)(AX*4), Y5, Y1
 	VCVTPS2DQ Y0, Y0
@@ -4255,6 +4264,6 @@ words215:
 	VMOVDQU Y0, (DI)(AX*2)
 	ADDQ $16, AX
 	CMPQ AX, CX
-	JLT words215
+	JLT words216
 	VZEROUPPER
 	RET

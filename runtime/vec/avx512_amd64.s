@@ -4435,28 +4435,34 @@ done229:
 	VZEROUPPER
 	RET
 
-// func scaleWeightsAVX512(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
-TEXT ·scaleWeightsAVX512(SB), NOSPLIT, $0-56
+// func scaleWeightsAVX512(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
+TEXT ·scaleWeightsAVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ ldd+8(FP), SI
 	MOVQ p+16(FP), R8
-	MOVQ d+24(FP), R9
-	MOVQ lds+32(FP), R10
-	MOVQ blocks+40(FP), DX
-	MOVQ cells+48(FP), CX
-block230:
+	MOVQ ldp+24(FP), R11
+	MOVQ lds+40(FP), R10
+	MOVQ rows+48(FP), BX
+	MOVQ cells+64(FP), CX
+row230:
+	MOVQ d+32(FP), R9
+	MOVQ blocks+56(FP), DX
+block231:
 	XORQ AX, AX
-cells231:
-	VCVTPH2PS (R9)(AX*2), Z0
-	VMULPS (R8)(AX*4), Z0, Z0
-	VMOVUPS Z0, (DI)(AX*4)
+cells232:
+	VMOVUPS 0(R9)(AX*4), Z0
+	VMULPS 0(R8)(AX*4), Z0, Z0
+	VMOVUPS Z0, 0(DI)(AX*4)
 	ADDQ $16, AX
 	CMPQ AX, CX
-	JLT cells231
+	JLT cells232
 	ADDQ SI, DI
 	ADDQ R10, R9
 	DECQ DX
-	JNZ block230
+	JNZ block231
+	ADDQ R11, R8
+	DECQ BX
+	JNZ row230
 	VZEROUPPER
 	RET
 
@@ -4468,12 +4474,12 @@ TEXT ·quantizeI16AVX512(SB), NOSPLIT, $0-36
 	VMOVUPS abs<>(SB), Z6
 	XORQ AX, AX
 	VXORPS X4, X4, X4
-max232:
+max233:
 	VPANDD (SI)(AX*4), Z6, Z0
 	VPMAXUD Z0, Z4, Z4
 	ADDQ $16, AX
 	CMPQ AX, CX
-	JLT max232
+	JLT max233
 	VEXTRACTF64X4 $1, Z4, Y5
 	VPMAXUD Y5, Y4, Y4
 	VEXTRACTF128 $1, Y4, X5
@@ -4484,30 +4490,30 @@ max232:
 	VPMAXUD X5, X4, X4
 	VMOVD X4, AX
 	CMPL AX, $0x7f800000
-	JAE odd233
+	JAE odd234
 	CMPL AX, $0x08800000
-	JB odd233
+	JB odd234
 	VMOVSS f46fffe00<>(SB), X1
 	VDIVSS X1, X4, X2
 	VDIVSS X4, X1, X5
-	JMP write234
-odd233:
+	JMP write235
+odd234:
 	XORQ BX, BX
 	CMPL AX, $0x7f800000
 	MOVL $0x7fc00000, DX
 	CMOVLCC DX, BX
 	VMOVD BX, X2
 	VXORPS X5, X5, X5
-write234:
+write235:
 	VMOVSS X2, ret+32(FP)
 	VBROADCASTSS X5, Z5
 	XORQ AX, AX
-words235:
+words236:
 	VMULPS (SI)(AX*4), Z5, Z0
 	VCVTPS2DQ Z0, Z0
 	VPMOVDW Z0, (DI)(AX*2)
 	ADDQ $16, AX
 	CMPQ AX, CX
-	JLT words235
+	JLT words236
 	VZEROUPPER
 	RET

@@ -207,10 +207,10 @@ func scoresQ80x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, 
 //go:noescape
 func weighQ80x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
 
-// scaleWeightsAVX2 writes p d[b,:] for each block of so many cells, a multiple of 16; sizes of rows in bytes.
+// scaleWeightsAVX2 writes p d for each row and block, of cells rounded up to 16; sizes of rows in bytes, those of dst dense.
 //
 //go:noescape
-func scaleWeightsAVX2(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
+func scaleWeightsAVX2(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
 
 // quantizeI16AVX2 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
 //
@@ -437,10 +437,10 @@ func scoresQ80x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte
 //go:noescape
 func weighQ80x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
 
-// scaleWeightsAVX512 writes p d[b,:] for each block of so many cells, a multiple of 16; sizes of rows in bytes.
+// scaleWeightsAVX512 writes p d for each row and block, of cells rounded up to 16; sizes of rows in bytes, those of dst dense.
 //
 //go:noescape
-func scaleWeightsAVX512(dst *float32, ldd int, p *float32, d *byte, lds int, blocks int, cells int)
+func scaleWeightsAVX512(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
 
 // quantizeI16AVX512 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
 //

@@ -50,7 +50,7 @@ type Funcs struct {
 
 	scores       [3][3]scoreTile // by Format, then for rows in fours, twos and alone
 	weigh        [3][3]weighTile
-	scaleWeights func(dst *float32, ldd int, p *float32, d *byte, lds, blocks, cells int)
+	scaleWeights func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int)
 	quantizeI16  func(dst *float32, x []float32) float32
 }
 

@@ -224,16 +224,19 @@ func (g *gen) weigh(f layout, m int) {
 	g.ret()
 }
 
-// scaleWeights: dst[b,c] = p[c] d[b,c], d in f16.
+// scaleWeights: dst[i,b,c] = p[i,c] d[b,c].
 func (g *gen) scaleWeights() {
-	g.fn("scaleWeights", "writes p d[b,:] for each block of so many cells, a multiple of 16; sizes of rows in bytes.", "",
-		"dst *float32", "ldd int", "p *float32", "d *byte", "lds int", "blocks int", "cells int")
-	for _, r := range [][2]string{{"dst", "DI"}, {"ldd", "SI"}, {"p", "R8"}, {"d", "R9"}, {"lds", "R10"}, {"blocks", "DX"}, {"cells", "CX"}} {
+	g.fn("scaleWeights", "writes p d for each row and block, of cells rounded up to 16; sizes of rows in bytes, those of dst dense.", "",
+		"dst *float32", "ldd int", "p *float32", "ldp int", "d *float32", "lds int", "rows int", "blocks int", "cells int")
+	for _, r := range [][2]string{{"dst", "DI"}, {"ldd", "SI"}, {"p", "R8"}, {"ldp", "R11"}, {"lds", "R10"}, {"rows", "BX"}, {"cells", "CX"}} {
 		g.arg(r[0], r[1])
 	}
-	block, loop := g.fresh("block"), g.fresh("cells")
-	g.p("%s:\nXORQ AX, AX\n%s:\nVCVTPH2PS (R9)(AX*2), %s\nVMULPS (R8)(AX*4), %s, %s\nVMOVUPS %s, (DI)(AX*4)", block, loop, g.v(0), g.v(0), g.v(0), g.v(0))
-	g.p("ADDQ $%d, AX\nCMPQ AX, CX\nJLT %s\nADDQ SI, DI\nADDQ R10, R9\nDECQ DX\nJNZ %s", g.w, loop, block)
+	rows, block, loop := g.fresh("row"), g.fresh("block"), g.fresh("cells")
+	g.p("%s:\nMOVQ d+%d(FP), R9\nMOVQ blocks+%d(FP), DX\n%s:\nXORQ AX, AX\n%s:", rows, g.off["d"], g.off["blocks"], block, loop)
+	for i := range 16 / g.w {
+		g.p("VMOVUPS %[1]d(R9)(AX*4), %[2]s\nVMULPS %[1]d(R8)(AX*4), %[2]s, %[2]s\nVMOVUPS %[2]s, %[1]d(DI)(AX*4)", 4*g.w*i, g.v(i))
+	}
+	g.p("ADDQ $16, AX\nCMPQ AX, CX\nJLT %s\nADDQ SI, DI\nADDQ R10, R9\nDECQ DX\nJNZ %s\nADDQ R11, R8\nDECQ BX\nJNZ %s", loop, block, rows)
 	g.ret()
 }
 
