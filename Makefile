@@ -4,7 +4,9 @@
 # make check      formatting, vet, staticcheck, import floors, freshness
 # make update     rewrite goldens and generated/
 # make parity MODELS=DIR   compare every model of a folder with its reference numbers
-.PHONY: all demo test check generate update bench fuzz parity clean
+# make bench      every kernel at the shapes of the 80B model, then prompts and decode of MODEL
+# make bench-peers LLAMA_BENCH=EXE IK_LLAMA_BENCH=EXE   the same MODEL in turns with llama.cpp and ik_llama.cpp
+.PHONY: all demo test check generate update bench bench-peers fuzz parity clean
 
 GO := go
 export CGO_ENABLED := 0
@@ -48,8 +50,25 @@ update: generate
 	$(GO) test ./passes -update
 	$(GO) test ./compiler/arch -update
 
-bench:
-	$(GO) test -run '^$$' -bench . ./...
+# What is measured: four layers of the 80B model, made here (4.4 GB, and as much again for each
+# type in KV), or another MODEL. Two gigabytes of other memory are enough.
+MODEL  := bin/80b-4layers.gguf
+DEPTHS := 8192
+KV     := f16
+ROUNDS := 3
+PEERS   = $(GO) run ./cmd/peers -model $(MODEL) -rounds $(ROUNDS) -depths "$(DEPTHS)" -kv "$(KV)" -work bin/peers $(PEERS_FLAGS)
+
+bin/80b-4layers.gguf:
+	@mkdir -p $(dir $@)
+	$(GO) run ./cmd/synth 80b-4layers $@
+
+bench: bin/qnc $(MODEL)
+	$(GO) test -timeout 60m -run '^$$' -bench . ./...
+	$(PEERS)
+
+bench-peers: bin/qnc $(MODEL)
+	@test -n "$(LLAMA_BENCH)$(IK_LLAMA_BENCH)" || { echo "make bench-peers LLAMA_BENCH=EXE IK_LLAMA_BENCH=EXE: both are missing, one is enough"; exit 2; }
+	$(PEERS) -llama "$(LLAMA_BENCH)" -ik "$(IK_LLAMA_BENCH)"
 
 fuzz:
 	@for p in $$($(GO) list ./...); do \
