@@ -8,6 +8,7 @@ import (
 	. "github.com/dave/jennifer/jen"
 
 	"qnc/ir"
+	"qnc/runtime/cost"
 	"qnc/runtime/quant"
 )
 
@@ -25,6 +26,7 @@ type call struct {
 	scratch int // floats a thread needs
 	reads   []region
 	writes  []region
+	cost    cost.Cost
 	fault   error
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"qnc/runtime/cost"
 	"qnc/runtime/fault"
 	"qnc/runtime/kernel"
 	"qnc/runtime/pack"
@@ -58,6 +59,9 @@ func (m *Memory) Bytes(off, n int) []byte     { return m.Arena[off : off+n : off
 type Program struct {
 	Prefill, Decode             func(*Thread, *Step)
 	PrefillLogits, DecodeLogits []float32 // rows of NumVocab, valid until the next step
+
+	PrefillLines, DecodeLines []cost.Line // what their kernels cost, in order
+	Products                  []Product
 }
 
 // A Step is the input of one run: tokens of one sequence at consecutive positions.

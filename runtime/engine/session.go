@@ -47,6 +47,7 @@ type Session struct {
 	teams   map[int]*Team
 	decode  *Team
 	prefill *Team
+	trace   *Trace
 
 	stepPrefill, stepDecode func(*Thread) // made once: a method value allocates
 }
@@ -218,7 +219,7 @@ func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []in
 			n++
 		}
 		s.fill(seq, part, n)
-		if ctx.Err() != nil || !s.prefill.Run(s.stepPrefill) {
+		if ctx.Err() != nil || !s.runPrefill() {
 			s.Reset(seq) // its recurrent state may be half-written
 			return fault.Wrap(fault.Interrupted, ctx.Err())
 		}
@@ -237,7 +238,7 @@ func (s *Session) Decode(seq int, token int32) ([]float32, error) {
 	}
 	s.rows[0] = 0
 	s.fill(seq, one[:], 1)
-	s.decode.Run(s.stepDecode)
+	s.runDecode()
 	s.used[seq]++
 	return s.prog.DecodeLogits[:s.model.Info.NumVocab], nil
 }

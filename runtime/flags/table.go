@@ -59,6 +59,7 @@ var table = []Flag{
 	{Name: "delay", Kind: Int, Arg: "SECONDS", Default: "0", Min: 0, Max: 86400, In: Bench, Help: "pause before each test"},
 	{Name: "output", Alt: []string{"o"}, Kind: String, Arg: "FORMAT", Default: "md", Words: []string{"md", "csv", "json", "jsonl"}, In: Bench, Help: "md, csv, json or jsonl on stdout"},
 	{Name: "output-err", Alt: []string{"oe"}, Kind: String, Arg: "FORMAT", Default: "none", Words: []string{"none", "md", "csv", "json", "jsonl"}, In: Bench, Help: "the same on stderr"},
+	{Name: "ops", Kind: Bool, In: Bench, Help: "time, bytes and multiply-adds of each op instead; with -v of each kernel call"},
 	{Name: "progress", Kind: Bool, In: Bench, Help: "a line on stderr for each run"},
 	{Name: "warmup", No: []string{"no-warmup"}, Kind: Bool, Default: "true", In: Bench, Help: "one run before each test that does not count"},
 	{Name: "threads", Alt: []string{"t"}, Kind: Ints, Arg: "N,..", Min: 1, Max: MaxThreads, In: Bench, Help: "threads"},
