@@ -15,6 +15,7 @@ import (
 	"golang.org/x/tools/go/packages"
 
 	"qnc/codegen"
+	"qnc/codegen/tool"
 	"qnc/ir"
 	"qnc/runtime/fault"
 )
@@ -46,7 +47,7 @@ func (j *job) check(ctx context.Context) error {
 		ParseFile: parseFor(j.files[:j.own]),
 		Overlay:   overlay(dir, j.files[:j.own]),
 	}, ".")
-	if ctx.Err() != nil || err != nil && interrupted(ctx) {
+	if ctx.Err() != nil || err != nil && tool.Interrupted(ctx) {
 		return fault.New(fault.Interrupted, "interrupted: %w", context.Canceled)
 	}
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
+	"qnc/codegen/tool"
 	"qnc/runtime/fault"
 )
 
@@ -35,7 +35,7 @@ func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
 	defer os.RemoveAll(tmp)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir, cmd.Env = dir, append(buildEnv(), "GOTMPDIR="+tmp)
-	b, err := output(ctx, cmd)
+	b, err := tool.Output(ctx, cmd)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		said := strings.Join(strings.Fields(string(b)), " ")
@@ -47,33 +47,6 @@ func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
 	return err
 }
 
-// output runs a command of exec.CommandContext as a process group of its own
-// and gives what it printed. A Ctrl-C reaches it through ctx alone.
-func output(ctx context.Context, cmd *exec.Cmd) ([]byte, error) {
-	group(cmd)
-	cmd.Cancel = func() error { return interruptGroup(cmd) }
-	cmd.WaitDelay = 3 * time.Second // then it is killed
-	b, err := cmd.CombinedOutput()
-	if err != nil && cmd.Process != nil {
-		killGroup(cmd)
-	}
-	if err != nil && interrupted(ctx) {
-		return nil, fault.New(fault.Interrupted, "interrupted: %w", ctx.Err())
-	}
-	return b, err
-}
-
-// interrupted reports whether ctx ends. A child that failed may have got the
-// same signal, and be quicker to die of it than ctx to learn of it.
-func interrupted(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return true
-	case <-time.After(100 * time.Millisecond):
-		return ctx.Err() != nil
-	}
-}
-
 // dryLink prints what link would do, as lines for a shell.
 func (j *job) dryLink(out string) {
 	dir := "$WORK"
@@ -82,7 +55,7 @@ func (j *job) dryLink(out string) {
 		if abs, err := filepath.Abs(dir); err == nil {
 			dir = abs
 		}
-		j.logf("# write the emitted module (--emit src=%s)", quote(dir))
+		j.logf("# write the emitted module (--emit src=%s)", tool.Quote(dir))
 	} else {
 		j.logf(`WORK=$(mktemp -d) # write the emitted module (--emit src="$WORK")`)
 	}
@@ -94,24 +67,15 @@ func (j *job) dryLink(out string) {
 	line := shellLine(dir, goBuild(out, "$ID"))
 	// The two variables of this text alone are the shell's.
 	line = strings.Replace(line, "'$WORK'", `"$WORK"`, 1)
-	j.logf("%s", strings.Replace(line, quote(buildID+"$ID"), `"`+buildID+`$ID"`, 1))
+	j.logf("%s", strings.Replace(line, tool.Quote(buildID+"$ID"), `"`+buildID+`$ID"`, 1))
 }
 
 // shellLine is a command as a line for a POSIX shell.
 func shellLine(dir string, args []string) string {
-	words := []string{"cd", quote(dir), "&&"}
+	words := []string{"cd", tool.Quote(dir), "&&"}
 	words = append(words, buildEnv()[len(os.Environ()):]...)
 	for _, a := range args {
-		words = append(words, quote(a))
+		words = append(words, tool.Quote(a))
 	}
 	return strings.Join(words, " ")
-}
-
-// quote makes one word of s.
-func quote(s string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%"
-	if s != "" && strings.Trim(s, plain) == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -17,6 +17,7 @@ import (
 
 	"qnc/codegen/cpu"
 	"qnc/codegen/host"
+	"qnc/codegen/tool"
 	"qnc/ir"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
@@ -31,7 +32,7 @@ func needGo() error {
 	}
 	cmd := exec.Command("go", "env", "GOVERSION")
 	cmd.Env = buildEnv()
-	group(cmd)
+	tool.Group(cmd)
 	out, err := cmd.Output()
 	if err != nil {
 		return fault.New(fault.Missing, "the Go toolchain does not run: go env: %w; %s", err, cure)
@@ -61,7 +62,7 @@ func (j *job) checkOut() error {
 	dir := filepath.Dir(j.o.Out)
 	switch st, err := os.Stat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.New(fault.Usage, "-o %s: there is no folder %s: make it (mkdir -p %s) or choose another place", j.o.Out, dir, quote(dir))
+		return fault.New(fault.Usage, "-o %s: there is no folder %s: make it (mkdir -p %s) or choose another place", j.o.Out, dir, tool.Quote(dir))
 	case err != nil || !st.IsDir():
 		return fault.New(fault.Usage, "-o %s: %s is no folder: choose another place", j.o.Out, dir)
 	}

@@ -1,8 +1,13 @@
-// Package cudatemplates is the place of the CUDA backend's kernel templates:
-// .cuh files that nvcc compiles as they stand, with every shape a constant, and
-// the thin .cu.tmpl files that instantiate them. A template belongs here, and
-// not in package codegen, because it is CUDA and not Go.
-//
-// The compiler has a CPU backend only: the package holds no template and
-// nothing imports it.
+// Package cudatemplates holds the kernels of the CUDA backend: .cuh files that
+// every compiler of qnc.cuh's dialect takes as they stand, and thin .cu.tmpl
+// files that instantiate them with every shape a constant. A template belongs
+// here, and not in package codegen, because it is CUDA and not Go. Package emu
+// runs them on a CPU.
 package cudatemplates
+
+import "embed"
+
+// Files are the headers and templates.
+//
+//go:embed *.cuh
+var Files embed.FS

@@ -16,7 +16,7 @@ var prefillLines = []cost.Line{
 	{Kernel: "matmulQ80_64x64", Op: "matmul", Value: "z_flat-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Weights: 4352, Acts: 344, MACs: 4096, Int: true}},
 	{Kernel: "matmulF16F32_8x64", Op: "matmul", Value: "ssm_ba_flat-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Weights: 1024, Acts: 288, MACs: 512}},
 	{Kernel: "sigmoid_Tx2x2", Op: "sigmoid", Value: "beta_sigmoid-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Acts: 32, MACs: 4}},
-	{Kernel: "add_Tx2x2", Op: "add", Value: "alpha_biased-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Acts: 48, MACs: 4}},
+	{Kernel: "add_Tx2x2", Op: "add", Value: "alpha_biased-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Weights: 16, Acts: 32, MACs: 4}},
 	{Kernel: "softplus_Tx4", Op: "softplus", Value: "alpha_softplus-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Acts: 32, MACs: 4}},
 	{Kernel: "mul_Tx4", Op: "mul", Value: "gate_decay-0", Class: "delta moe", Rows: "T", Cost: cost.Cost{Weights: 16, Acts: 32, MACs: 4}},
 	{Kernel: "convSplit4_2x16_4x16", Op: "conv_split", Value: "q_conv_predelta-0_conv_split", Class: "delta moe", Rows: "T", Cost: cost.Cost{Weights: 2048, State: 3072, Acts: 1024, MACs: 640}},
@@ -75,7 +75,7 @@ var decodeLines = []cost.Line{
 	{Kernel: "matmulQ80_64x64", Op: "matmul", Value: "z_flat-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Weights: 4352, Acts: 344, MACs: 4096, Int: true}},
 	{Kernel: "matmulF16F32_8x64", Op: "matmul", Value: "ssm_ba_flat-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Weights: 1024, Acts: 288, MACs: 512}},
 	{Kernel: "sigmoid_1x2x2", Op: "sigmoid", Value: "beta_sigmoid-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Acts: 32, MACs: 4}},
-	{Kernel: "add_1x2x2", Op: "add", Value: "alpha_biased-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Acts: 48, MACs: 4}},
+	{Kernel: "add_1x2x2", Op: "add", Value: "alpha_biased-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Weights: 16, Acts: 32, MACs: 4}},
 	{Kernel: "softplus_1x4", Op: "softplus", Value: "alpha_softplus-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Acts: 32, MACs: 4}},
 	{Kernel: "mul_1x4", Op: "mul", Value: "gate_decay-0", Class: "delta moe", Rows: "1", Cost: cost.Cost{Weights: 16, Acts: 32, MACs: 4}},
 	{Kernel: "convSplit4_2x16_4x16", Op: "conv_split", Value: "q_conv_predelta-0_conv_split", Class: "delta moe", Rows: "1", Cost: cost.Cost{Weights: 2048, State: 3072, Acts: 1024, MACs: 640}},
@@ -129,10 +129,10 @@ var products = []engine.Product{
 	{Format: "q8_0", Int: true, Out: 3072, X: 61440, W: 69632, MACs: 3145728, Product: func(th *engine.Thread, out []float32, x, w []byte) {
 		matmulQ80_64x1024(th, out, x, w, 48)
 	}},
-	{Format: "f16", Int: false, Out: 3072, X: 196608, W: 131072, MACs: 3145728, Product: func(th *engine.Thread, out []float32, x, w []byte) {
-		matmulF16F32_64x1024(th, out, kernel.Floats(x), w, 48)
+	{Format: "f16", Int: false, Out: 3072, X: 199680, W: 133120, MACs: 3194880, Product: func(th *engine.Thread, out []float32, x, w []byte) {
+		matmulF16F32_64x1040(th, out, kernel.Floats(x), w, 48)
 	}},
-	{Format: "f32", Int: false, Out: 3072, X: 196608, W: 262144, MACs: 3145728, Product: func(th *engine.Thread, out []float32, x, w []byte) {
-		matmulF32F32_64x1024(th, out, kernel.Floats(x), w, 48)
+	{Format: "f32", Int: false, Out: 3072, X: 199680, W: 266240, MACs: 3194880, Product: func(th *engine.Thread, out []float32, x, w []byte) {
+		matmulF32F32_64x1040(th, out, kernel.Floats(x), w, 48)
 	}},
 }

@@ -79,7 +79,7 @@ func sigmoid_Tx2x2(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[T,2,2] at 99328
-// 48 of activations a row, 4 multiply-adds (f32) a row
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func add_Tx2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(n, 1)
@@ -531,7 +531,7 @@ func sigmoid_1x2x2(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[1,2,2] at 1600
-// 48 of activations a row, 4 multiply-adds (f32) a row
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func add_1x2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(2, 1)
@@ -663,17 +663,17 @@ func matmulQ80_64x1024(th *engine.Thread, out []float32, x []byte, w []byte, n i
 }
 
 // %peak = matmul %x, @peak : f32[T,64] at 0
-// 131072 bytes of weights, 4352 of activations a row, 65536 multiply-adds (f32) a row
-func matmulF16F32_64x1024(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+// 133120 bytes of weights, 4416 of activations a row, 66560 multiply-adds (f32) a row
+func matmulF16F32_64x1040(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
 	th.Enter()
 	lo, hi := th.Cut(64, 16)
-	kernel.MatMul(out, 64, x, 1024, w, 2048, kernel.DequantizeF16, lo, hi, n, 1024, th.Scratch(20480))
+	kernel.MatMul(out, 64, x, 1040, w, 2080, kernel.DequantizeF16, lo, hi, n, 1040, th.Scratch(20736))
 }
 
 // %peak = matmul %x, @peak : f32[T,64] at 0
-// 262144 bytes of weights, 4352 of activations a row, 65536 multiply-adds (f32) a row
-func matmulF32F32_64x1024(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+// 266240 bytes of weights, 4416 of activations a row, 66560 multiply-adds (f32) a row
+func matmulF32F32_64x1040(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
 	th.Enter()
 	lo, hi := th.Cut(64, 16)
-	kernel.MatMul(out, 64, x, 1024, w, 4096, nil, lo, hi, n, 1024, th.Scratch(20480))
+	kernel.MatMul(out, 64, x, 1040, w, 4160, nil, lo, hi, n, 1040, th.Scratch(20736))
 }

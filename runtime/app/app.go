@@ -1,5 +1,5 @@
 // Package app is the command line of an emitted program: chat, complete,
-// tokenize, apply-template, perplexity, bench, info, verify, completion.
+// tokenize, apply-template, perplexity, bench, sweep-bench, info, verify, completion.
 package app
 
 import (
@@ -67,6 +67,7 @@ var commands = map[flags.Command]func(*app) error{
 	flags.ApplyTemplate: (*app).applyTemplate,
 	flags.Perplexity:    (*app).perplexity,
 	flags.Bench:         (*app).bench,
+	flags.SweepBench:    (*app).sweepBench,
 	flags.Info:          (*app).info,
 	flags.Verify:        (*app).verify,
 	flags.Completion:    (*app).completion,

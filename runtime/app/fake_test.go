@@ -53,6 +53,7 @@ type fake struct {
 	logits    []float32
 	prompts   [][]int32 // the tokens of each call of Prompt
 	resets    int
+	restores  int
 	threads   [2]int
 	ubatch    int
 	closed    bool
@@ -64,10 +65,17 @@ type fake struct {
 	verifying func(total int64) // called inside Verify
 }
 
-func (f *fake) Info() *engine.Info            { return f.info }
-func (f *fake) Meta() *gguf.File              { return f.meta }
-func (f *fake) Len(int) int                   { return len(f.seq) }
-func (f *fake) Reset(int)                     { f.seq = f.seq[:0]; f.resets++ }
+func (f *fake) Info() *engine.Info           { return f.info }
+func (f *fake) Meta() *gguf.File             { return f.meta }
+func (f *fake) Len(int) int                  { return len(f.seq) }
+func (f *fake) Reset(int)                    { f.seq = f.seq[:0]; f.resets++ }
+func (f *fake) Save(_ int, st *engine.State) { st.Len = len(f.seq) }
+
+// Restore takes back tokens; a sequence that is shorter than the state is a fault of the caller.
+func (f *fake) Restore(_ int, st *engine.State) {
+	f.seq = f.seq[:st.Len:len(f.seq)]
+	f.restores++
+}
 func (f *fake) SetUbatch(n int)               { f.ubatch = n }
 func (f *fake) SetThreads(decode, prompt int) { f.threads = [2]int{decode, prompt} }
 func (f *fake) Peak() engine.Peaks            { return f.peak }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 
@@ -56,7 +55,7 @@ func (a *app) benchOps(tests []*test) error {
 	if err := a.openTokenizer(); err != nil {
 		return err
 	}
-	b := &bencher{a: a, rng: rand.New(rand.NewPCG(1, 2)), row: make([]float32, a.Info.NumVocab)}
+	b := newBencher(a)
 	var all []*opsReport
 	for i, t := range tests {
 		a.r.SetThreads(t.threads, t.threads)

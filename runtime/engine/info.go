@@ -64,6 +64,12 @@ type Runner interface {
 	// Reset empties sequence seq.
 	Reset(seq int)
 
+	// Save copies into st what Restore needs to take sequence seq back to its present
+	// length. Cells of the KV cache are not copied: between the two calls the sequence
+	// may only have grown, or been restored to a state that was at least as long.
+	Save(seq int, st *State)
+	Restore(seq int, st *State)
+
 	// SetUbatch sets how many tokens one step of Prompt takes, at most Info().NumUbatch.
 	SetUbatch(n int)
 

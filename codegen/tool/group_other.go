@@ -1,10 +1,10 @@
 //go:build !unix
 
-package compiler
+package tool
 
 import "os/exec"
 
-func group(*exec.Cmd) {}
+func Group(*exec.Cmd) {}
 
 func interruptGroup(cmd *exec.Cmd) error { return cmd.Process.Kill() }
 

@@ -1,6 +1,6 @@
 //go:build unix
 
-package compiler
+package tool
 
 import (
 	"os/exec"
@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// group makes cmd the leader of a process group: a Ctrl-C of the terminal does not reach it.
-func group(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// Group makes cmd the leader of a process group: a Ctrl-C of the terminal does not reach it.
+func Group(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 // interruptGroup passes an interrupt on.
 func interruptGroup(cmd *exec.Cmd) error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
