@@ -33,7 +33,8 @@ var floors = []floor{
 	{"ir", nil, nil},
 	{"cudatemplates", nil, nil},
 	{"generated", []string{"runtime"}, nil}, // as every emitted program
-	{"runtime", nil, nil},                   // it travels in emitted programs
+	{"runtime/cuda/libcuda", []string{"runtime"}, []string{"github.com/ebitengine/purego"}}, // of programs for GPUs only
+	{"runtime", nil, nil}, // it travels in emitted programs
 }
 
 // inside reports whether the slash-separated path p is dir or lies under it.
@@ -106,6 +107,11 @@ func TestFloorFaults(t *testing.T) {
 		{"runtime/app", "qnc/runtime/engine", true},
 		{"runtime/quant", "qnc/ir", false},
 		{"runtime/quant", "golang.org/x/sys/cpu", false},
+		{"runtime/app", "qnc/runtime/cuda/libcuda", false},
+		{"runtime/cuda", "qnc/runtime/cuda/libcuda", false},
+		{"runtime/cuda", "github.com/ebitengine/purego", false},
+		{"runtime/cuda/libcuda", "qnc/runtime/cuda", true},
+		{"runtime/cuda/libcuda", "github.com/ebitengine/purego", true},
 		{"ir/eval", "qnc/ir", true},
 		{"ir", "qnc/runtime/quant", false},
 		{"passes", "qnc/ir/eval", true},

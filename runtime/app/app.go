@@ -159,6 +159,14 @@ func (a *app) open() error {
 	if generates { // -1 and 0 are both the engine's choice
 		opt.Threads, opt.BatchThreads = max(0, a.set.Int("threads")), max(0, a.set.Int("threads-batch"))
 	}
+	opt.MetaOnly = a.cmd&(flags.Tokenize|flags.ApplyTemplate|flags.Verify) != 0
+	opt.Note = func(line string) { fmt.Fprintf(a.Stderr, "%s: %s\n", a.Name, line) }
+	bar := a.newBar("loading weights")
+	opt.Progress = func(done, total int64) {
+		if bar.set(done, total); done == total {
+			bar.clear()
+		}
+	}
 	r, err := a.Open(opt)
 	if err != nil {
 		return err
