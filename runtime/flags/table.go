@@ -121,7 +121,7 @@ var table = []Flag{
 	{Name: "load-mode", Alt: []string{"lm"}, Kind: String, Arg: "MODE", Fate: Silent, In: binary},
 	{Name: "kv-offload", Alt: []string{"kvo"}, No: []string{"nkvo", "no-kv-offload"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "op-offload", No: []string{"no-op-offload", "nopo"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
-	{Name: "ooae", No: []string{"no-ooae"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
+	{Name: "ooae", No: []string{"no-ooae"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary | plans},
 	{Name: "repack", No: []string{"no-repack", "nr"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "run-time-repack", Alt: []string{"rtr"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "fused-moe", Alt: []string{"fmoe"}, No: []string{"no-fused-moe", "no-fmoe"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
