@@ -13,10 +13,11 @@ import (
 type row struct {
 	what  string
 	of    func(values) float64
-	scale float64 // from the number to the unit
-	form  string  // of the number
-	low   bool    // less is better: ratios are the other's over ours
-	plain bool    // a ratio already, or memory: no comparison
+	rank  func(values) float64 // what is better for whom; nil: of
+	scale float64              // from the number to the unit
+	form  string               // of the number
+	low   bool                 // less is better: ratios are the other's over ours
+	plain bool                 // a ratio already, or memory: no comparison
 }
 
 // get returns a value's number, NaN where there is none.
@@ -33,7 +34,8 @@ func (o *options) rows() []row {
 		return row{what: what, of: func(v values) float64 { return v.get(name) }, scale: 1, form: "%.1f"}
 	}
 	share := func(what, part, whole string) row {
-		return row{what: what, of: func(v values) float64 { return v.get(part) / v.get(whole) }, scale: 1, form: "%.2f", plain: true}
+		return row{what: what, of: func(v values) float64 { return v.get(part) / v.get(whole) }, rank: func(v values) float64 { return v.get(part) },
+			scale: 1, form: "%.2f", plain: true}
 	}
 	pp, tg := testName(o.prompt, 0, 0, o.prompt, o.threads), testName(0, o.gen, 0, 0, o.threads)
 	rows := []row{speed(fmt.Sprintf("prompt, pp%d at ub %d, t/s", o.prompt, o.prompt), pp)}
@@ -94,9 +96,14 @@ func ratios(a, b []float64) []float64 {
 	return out
 }
 
-// better reports whether the numbers a are better than b in a row; what was not measured is worst.
-func (w *row) better(a, b []float64) bool {
-	x, y := median(a), median(b)
+// better reports whether a program with the values a is better in a row than with b;
+// what was not measured is worst. A share is no merit: its part must be the greater one.
+func (w *row) better(a, b []values) bool {
+	q := *w
+	if w.rank != nil {
+		q.of = w.rank
+	}
+	x, y := median(q.series(a)), median(q.series(b))
 	switch {
 	case math.IsNaN(x):
 		return false
@@ -143,8 +150,8 @@ func (r *race) write(out io.Writer) error {
 		}
 		if r.o.ik != "" {
 			theirs, with := w.series(r.values[ik]), "-fa 1 -fmoe 1"
-			if again := w.series(r.values[ikRepack]); w.better(again, theirs) {
-				theirs, with = again, with+" -rtr 1"
+			if w.better(r.values[ikRepack], r.values[ik]) {
+				theirs, with = w.series(r.values[ikRepack]), with+" -rtr 1"
 			}
 			if len(known(theirs)) == 0 {
 				with = "–"

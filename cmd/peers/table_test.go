@@ -44,14 +44,25 @@ func TestRatio(t *testing.T) {
 }
 
 func TestBetter(t *testing.T) {
-	fast, low := row{}, row{low: true}
+	get := func(name string) func(values) float64 { return func(v values) float64 { return v.get(name) } }
+	fast, low := row{of: get("x"), scale: 1}, row{of: get("x"), scale: 1, low: true}
+	share := row{of: func(v values) float64 { return v.get("x") / v.get("y") }, rank: get("x"), scale: 1}
 	for _, c := range []struct {
+		what string
 		row  *row
-		a, b float64
+		a, b values
 		want bool
-	}{{&fast, 2, 1, true}, {&fast, 1, 2, false}, {&low, 1, 2, true}, {&low, 2, 1, false}, {&fast, 1, nan, true}, {&fast, nan, 1, false}} {
-		if got := c.row.better([]float64{c.a}, []float64{c.b}); got != c.want {
-			t.Errorf("low %v: %v better than %v: %v", c.row.low, c.a, c.b, got)
+	}{
+		{"faster", &fast, values{"x": 2}, values{"x": 1}, true},
+		{"slower", &fast, values{"x": 1}, values{"x": 2}, false},
+		{"less", &low, values{"x": 1}, values{"x": 2}, true},
+		{"more", &low, values{"x": 2}, values{"x": 1}, false},
+		{"the only one", &fast, values{"x": 1}, values{}, true},
+		{"none", &fast, values{}, values{"x": 1}, false},
+		{"a larger share of less", &share, values{"x": 1, "y": 1}, values{"x": 2, "y": 4}, false},
+	} {
+		if got := c.row.better([]values{c.a}, []values{c.b}); got != c.want {
+			t.Errorf("%s is better: %v", c.what, got)
 		}
 	}
 }
@@ -81,7 +92,7 @@ func TestTable(t *testing.T) {
 | … of depth 0, 8192, f16 | 0.93 (0.90 to 0.95) | 0.80 (0.80 to 0.80) |  | 0.83 (0.82 to 0.85) | -fa 1 -fmoe 1 |  |
 | decode, tg32 at 8192, q8_0, t/s | – | – | – | – | – | – |
 | … of depth 0, 8192, q8_0 | – | – |  | – | – |  |
-| pp512 with -t 4 of -t 2 | 0.93 (0.90 to 0.95) | 0.85 (0.76 to 0.95) |  | 0.56 (0.50 to 0.62) | -fa 1 -fmoe 1 |  |
+| pp512 with -t 4 of -t 2 | 0.93 (0.90 to 0.95) | 0.85 (0.76 to 0.95) |  | 0.46 (0.43 to 0.50) | -fa 1 -fmoe 1 -rtr 1 |  |
 | tg128 with -t 4 of -t 2 | – | – |  | – | – |  |
 | start to the first token, s | 0.15 (0.10 to 0.20) | 21.00 (20.00 to 22.00) | 155.00 (110.00 to 200.00) | 1.10 (1.00 to 1.20) | -fa 1 -fmoe 1 | 8.00 (6.00 to 10.00) |
 | resident memory at most, GiB | 4.00 (4.00 to 4.00) | 8.00 (8.00 to 8.00) | 2.00 (2.00 to 2.00) | 4.50 (4.50 to 4.50) | -fa 1 -fmoe 1 | 1.12 (1.12 to 1.12) |
