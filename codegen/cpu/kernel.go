@@ -9,6 +9,7 @@ import (
 
 	"qnc/codegen/view"
 	"qnc/ir"
+	"qnc/runtime/cost"
 	"qnc/runtime/quant"
 )
 
@@ -27,6 +28,7 @@ type call struct {
 	shared  int // floats the threads share
 	reads   []region
 	writes  []region
+	cost    cost.Cost
 	fault   error
 }
 

@@ -69,6 +69,7 @@ func TestGuardPages(t *testing.T) {
 			h := place(t, 2*n, end)
 			v.NarrowF16(h, a)
 			v.WidenF16(a, h)
+			v.Prefetch(h)
 		}
 		for _, n := range []int{32, 64, 96} {
 			q := place(t, n/32*34, end)

@@ -107,6 +107,11 @@ func widenQ80AVX2(dst []float32, src []byte)
 //go:noescape
 func quantizeA8AVX2(row []byte, x []float32)
 
+// prefetchAVX2 asks memory for the lines of p.
+//
+//go:noescape
+func prefetchAVX2(p []byte)
+
 //go:noescape
 func gemm4x2AVX2(c *float32, ldc int, a *float32, ars int, acs int, b *float32, ldb int, k int, add int)
 
@@ -321,6 +326,11 @@ func widenQ80AVX512(dst []float32, src []byte)
 //
 //go:noescape
 func quantizeA8AVX512(row []byte, x []float32)
+
+// prefetchAVX512 asks memory for the lines of p.
+//
+//go:noescape
+func prefetchAVX512(p []byte)
 
 //go:noescape
 func gemm8x2AVX512(c *float32, ldc int, a *float32, ars int, acs int, b *float32, ldb int, k int, add int)

@@ -23,6 +23,7 @@ var AVX2 = Funcs{
 	NarrowF16:  narrowF16AVX2,
 	WidenQ80:   widenQ80AVX2,
 	QuantizeA8: quantizeA8AVX2,
+	Prefetch:   prefetchAVX2,
 
 	gemm: []gemmTile{
 		{4, 16, gemm4x2AVX2},
@@ -66,6 +67,7 @@ var AVX512 = Funcs{
 	NarrowF16:  narrowF16AVX512,
 	WidenQ80:   widenQ80AVX512,
 	QuantizeA8: quantizeA8AVX512,
+	Prefetch:   prefetchAVX512,
 
 	gemm: []gemmTile{
 		{8, 32, gemm8x2AVX512},

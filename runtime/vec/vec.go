@@ -38,6 +38,7 @@ type Funcs struct {
 	NarrowF16  func(dst []byte, src []float32)
 	WidenQ80   func(dst []float32, src []byte)
 	QuantizeA8 func(row []byte, x []float32) // quant.QuantizeA8, bit by bit
+	Prefetch   func(p []byte)                // into the second level of cache
 
 	gemm       []gemmTile // the widest, tallest first
 	dotRows    int        // rows of a that the tall tiles take

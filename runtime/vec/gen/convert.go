@@ -35,6 +35,12 @@ func (g *gen) converts() {
 	g.p("ADDQ $34, SI\nADDQ $128, DI\nDECQ CX\nJNZ %s\n%s:", loop, done)
 	g.ret()
 	g.quantizeA8()
+
+	g.fn("prefetch", "asks memory for the lines of p.", "", "p []byte")
+	g.arg("p", "SI")
+	g.length("p", "CX")
+	loop, done = g.fresh("loop"), g.fresh("done")
+	g.p("SUBQ $1, CX\nJLT %s\n%s:\nPREFETCHT1 (SI)\nADDQ $64, SI\nSUBQ $64, CX\nJGE %s\n%s:\nRET", done, loop, loop, done)
 }
 
 // halves runs whole over full registers of CX elements, four at a time and
