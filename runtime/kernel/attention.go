@@ -167,7 +167,10 @@ func (s *state) scores(lo, hi, c, n int) {
 		row /= 2
 	}
 	for i := 0; i < n; i += keyCells {
-		k := vec.Keys{Format: f, K: s.K, Bytes: bytes[f.Bytes((c+i)*s.K):], Scales: s.scales[i:], Stride: scoreStride}
+		k := vec.Keys{Format: f, K: s.K, Bytes: bytes[f.Bytes((c+i)*s.K):]}
+		if f == Q80 {
+			k.Scales, k.Stride = s.scales[i:], scoreStride
+		}
 		far := ahead
 		for r := lo; r < hi; r += attendRows {
 			simd.Scores(s.score[r*scoreStride+i:], scoreStride, s.q[r*row:], k, min(attendRows, hi-r), min(keyCells, n-i), far)

@@ -115,8 +115,11 @@ func TestAttention(t *testing.T) {
 				past, n, groups, per, kdim, vdim int
 			}{
 				{false, 0, 9, 1, 1, 32, 64}, {true, 41, 83, 2, 4, 32, 32}, {false, 90, 67, 2, 7, 64, 32},
-				{false, 400, 3, 1, 8, 32, 32}, {true, 300, 5, 3, 2, 96, 64}, {false, 9300, 1, 1, 4, 32, 32},
+				{false, 400, 3, 1, 8, 32, 32}, {true, 300, 5, 3, 2, 96, 64}, {true, 99, 6, 2, 2, 16, 48}, {false, 9300, 1, 1, 4, 32, 32},
 			} {
+				if c.kdim%32 != 0 && (k == Q80 || v == Q80) {
+					continue
+				}
 				if k != v && c.groups != 3 { // mixed formats once
 					continue
 				}
