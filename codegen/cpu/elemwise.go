@@ -6,6 +6,7 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
 )
 
@@ -56,9 +57,9 @@ func emitElemwise(k *kern) {
 	}
 	t := k.v.Type
 	k.name = k.v.Op.String() + "_" + shapeName(t.Dims)
-	out, err := dense(k.v)
+	out, err := view.Dense(k.v)
 	k.try(err)
-	views := []view{out}
+	views := []view.View{out}
 	k.out("out", k.v, ir.F32)
 	for i := range k.v.Args {
 		x := k.arg(i)
@@ -69,18 +70,18 @@ func emitElemwise(k *kern) {
 		views = append(views, x)
 	}
 	k.tokens(t.Dims[0])
-	loops, err := nest(t.Dims, views, k.v.Attr.Get("map"))
+	loops, err := view.Nest(t.Dims, views, k.v.Attr.Get("map"))
 	k.try(err)
 	if k.fault != nil {
 		return
 	}
 	if len(loops) == 0 {
-		loops = []loop{{ir.Num(1), make([]int, len(views))}}
+		loops = []view.Loop{{N: ir.Num(1), Strides: make([]int, len(views))}}
 	}
 	index := func(j int) string {
 		terms := make([]string, len(loops))
 		for i, l := range loops {
-			terms[i] = at(fmt.Sprintf("i%d", i), l.strides[j])
+			terms[i] = at(fmt.Sprintf("i%d", i), l.Strides[j])
 		}
 		return sum(terms...)
 	}
@@ -95,12 +96,12 @@ func emitElemwise(k *kern) {
 		inner = len(loops)
 	}
 	for i := inner - 1; i > 0; i-- {
-		body = For(Id(fmt.Sprintf("i%d", i)).Op(":=").Range().Lit(k.static(loops[i].n))).Block(body)
+		body = For(Id(fmt.Sprintf("i%d", i)).Op(":=").Range().Lit(k.static(loops[i].N))).Block(body)
 	}
 	n, grain := "n", 1
-	if s, ok := loops[0].n.Static(); ok {
+	if s, ok := loops[0].N.Static(); ok {
 		n = fmt.Sprint(s)
-		if loops[0].strides[0] == 1 {
+		if loops[0].Strides[0] == 1 {
 			grain = 16
 		}
 	}
@@ -122,20 +123,20 @@ const leastRow = 16
 
 // rowCall is the innermost loop as a call, nil where its rows are short or not
 // contiguous. One factor a row is a scale.
-func (k *kern) rowCall(loops []loop, names []string) *Statement {
+func (k *kern) rowCall(loops []view.Loop, names []string) *Statement {
 	fn, ok := rowOps[k.v.Op]
 	last := loops[len(loops)-1]
-	n, static := last.n.Static()
+	n, static := last.N.Static()
 	if !ok || !static || n < leastRow {
 		return nil
 	}
 	from := func(j int) string {
 		if len(loops) == 1 {
-			return at("lo", last.strides[j])
+			return at("lo", last.Strides[j])
 		}
 		var terms []string
 		for i, l := range loops[:len(loops)-1] {
-			terms = append(terms, at(fmt.Sprintf("i%d", i), l.strides[j]))
+			terms = append(terms, at(fmt.Sprintf("i%d", i), l.Strides[j]))
 		}
 		return sum(terms...)
 	}
@@ -144,8 +145,8 @@ func (k *kern) rowCall(loops []loop, names []string) *Statement {
 		to = raw("out[lo:hi]")
 	}
 	args := []Code{to}
-	for j := 1; j < len(last.strides); j++ {
-		switch last.strides[j] {
+	for j := 1; j < len(last.Strides); j++ {
+		switch last.Strides[j] {
 		case 1:
 			args = append(args, raw("%s[%s:]", names[j], from(j)))
 		case 0:
@@ -158,7 +159,7 @@ func (k *kern) rowCall(loops []loop, names []string) *Statement {
 			return nil
 		}
 	}
-	if last.strides[0] != 1 {
+	if last.Strides[0] != 1 {
 		return nil
 	}
 	return Qual(pkgKernel, fn).Call(args...)

@@ -7,7 +7,9 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
+	"qnc/runtime/cost"
 	"qnc/runtime/quant"
 )
 
@@ -25,6 +27,7 @@ type call struct {
 	scratch int // floats a thread needs
 	reads   []region
 	writes  []region
+	cost    cost.Cost
 	fault   error
 }
 
@@ -115,34 +118,34 @@ func (k *kern) out(name string, v *ir.Value, d ir.DType) {
 func (k *kern) in(name string, i int) { k.view(name, k.arg(i)) }
 
 // arg is the view of argument i.
-func (k *kern) arg(i int) view {
-	x, err := viewOf(k.v.Args[i])
+func (k *kern) arg(i int) view.View {
+	x, err := view.Of(k.v.Args[i])
 	k.try(err)
 	return x
 }
 
-func (k *kern) view(name string, x view) {
-	switch x.base.Op {
+func (k *kern) view(name string, x view.View) {
+	switch x.Base.Op {
 	case ir.OpWeight:
-		if x.base.Type.DType != ir.F32 {
-			k.fail("weight %s is no vector of f32", x.base)
+		if x.Base.Type.DType != ir.F32 {
+			k.fail("weight %s is no vector of f32", x.Base)
 			return
 		}
-		arg := k.p.weight(x.base, true)
-		if x.off != 0 {
-			arg += "[" + strconv.Itoa(x.off) + ":]"
+		arg := k.p.weight(x.Base, true)
+		if x.Off != 0 {
+			arg += "[" + strconv.Itoa(x.Off) + ":]"
 		}
 		k.params = append(k.params, param{name, Index().Float32(), arg})
 		return
 	case ir.OpParam:
-		k.params = append(k.params, param{name, slice(x.base.Type.DType), k.p.field(x.base)})
+		k.params = append(k.params, param{name, slice(x.Base.Type.DType), k.p.field(x.Base)})
 		return
 	case ir.OpLoadRows, ir.OpLoad, ir.OpState:
 		k.fail("state is read by its own kernels only")
 		return
 	}
-	k.buffer(name, x.base, x.off)
-	k.reads = append(k.reads, k.p.region(x.base))
+	k.buffer(name, x.Base, x.Off)
+	k.reads = append(k.reads, k.p.region(x.Base))
 }
 
 // matrix adds a weight argument as bytes and returns its format.
@@ -169,7 +172,7 @@ func (k *kern) rows(name string, i, m, width int) (token, row int) {
 		return 0, 0
 	}
 	k.view(name, x)
-	token, row, err := x.rows(k.v.Args[i].Type.Dims[0], m, width)
+	token, row, err := x.Rows(k.v.Args[i].Type.Dims[0], m, width)
 	k.try(err)
 	return token, row
 }

@@ -165,7 +165,7 @@ func (k *kern) panel(i int) (x panelOf, ok bool) {
 	}
 	_, rows, width := matrices(w.Type)
 	for _, a := range asm.Kernels {
-		if a.Format == f.Kind.Name && !a.Wide {
+		if a.Format == f.Kind.Name {
 			k.p.asm[a.Name] = true
 			return panelOf{a.Name, f.Bytes(width), width / a.Block, (rows + panel.Rows - 1) / panel.Rows}, true
 		}

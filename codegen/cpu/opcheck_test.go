@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"math"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +15,9 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen"
+	"qnc/codegen/opcheck"
 	"qnc/ir"
-	"qnc/ir/eval"
 	"qnc/runtime/cpu"
 	"qnc/runtime/pack"
 	"qnc/runtime/panel"
@@ -26,16 +27,13 @@ import (
 // TestOpcheck compares every emitter with the meaning of its op in ir/eval:
 // for every target that this machine can run, all cases become one program,
 // which runs with 1, 2 and 3 threads.
-//
-// Policy for what is not finite: an element is NaN or infinite exactly where
-// eval has one that is; which of the two is not compared.
 func TestOpcheck(t *testing.T) {
 	for _, target := range cpu.Targets {
 		if cpu.Detect().Check(target) != nil {
 			continue
 		}
 		t.Run(target.Name, func(t *testing.T) {
-			lab, err := newLab(opCases(), target.Name)
+			lab, err := newLab(target.Name)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,20 +54,22 @@ func TestOpcheck(t *testing.T) {
 				}
 			}
 			lab.compare(t, first)
-			t.Logf("%d cases, %d steps, %d kernels", len(lab.cases), len(lab.steps), len(lab.p.kernels))
+			t.Logf("%d cases, %d steps, %d kernels", len(lab.Cases), len(lab.Steps), len(lab.p.kernels))
 		})
 	}
 }
 
 // TestEveryEmitterHasACase: an emitter without a row in opCases is not compared with anything.
 func TestEveryEmitterHasACase(t *testing.T) {
-	have := map[ir.Op]bool{}
-	for _, c := range opCases() {
-		have[c.op] = true
-	}
+	have := opcheck.Ops()
 	for op := range emitters {
 		if !have[op] {
-			t.Errorf("op %s has an emitter, but no case in opCases: add one", op)
+			t.Errorf("op %s has an emitter, but no case in package opcheck: add one", op)
+		}
+	}
+	for op := range emitters {
+		if !codegen.HasCost(op) {
+			t.Errorf("op %s has an emitter, but no row in codegen's table of costs: add one", op)
 		}
 	}
 	for op := range have {
@@ -88,16 +88,13 @@ func diffAt(a, b []byte) int {
 	return min(len(a), len(b))
 }
 
-// A laboratory is all cases as one module, planned, and the steps to run.
+// A laboratory is all cases, and the program of their kernels.
 type laboratory struct {
-	cases   []*bench
-	m       *ir.Module
-	p       *program
-	weights map[string][]byte
-	floats  map[string]eval.Tensor
-	steps   []labStep
-	target  string
-	vector  bool // the target has vector kernels
+	*opcheck.Lab
+	p      *program
+	steps  []labStep
+	target string
+	vector bool // the target has vector kernels
 }
 
 // These are the plan that testdata/opcheck reads.
@@ -107,7 +104,6 @@ type labStep struct {
 	Slot           int
 	Arena          int
 	Spans          []labSpan
-	Fresh          bool `json:"-"` // the first step of the case
 }
 
 type labSpan struct {
@@ -115,55 +111,26 @@ type labSpan struct {
 	Off, Len int
 }
 
-// maxTokens and slots are the bounds of T and S.
-const (
-	maxTokens = 65
-	slots     = 2
-	maxCells  = 80
-)
-
-// newLab builds every case twice: for T tokens, and for the one of a decode.
-func newLab(cases []opCase, target string) (*laboratory, error) {
-	_, vector := vectorTarget(target)
-	l := &laboratory{target: target, vector: vector, weights: map[string][]byte{}, floats: map[string]eval.Tensor{}, m: &ir.Module{Name: "opcheck",
-		Bounds: []ir.Bound{{Sym: "T", Max: maxTokens}, {Sym: "R", Max: 3}, {Sym: "S", Max: slots}, {Sym: "C", Max: maxCells}}}}
-	for i, c := range cases {
-		for j, n := range []ir.Dim{ir.Sym("T"), ir.Num(1)} {
-			b := newBench(l, c, fmt.Sprintf("c%d_%d", i, j), n)
-			if b.b.Err != nil {
-				return nil, fmt.Errorf("case %s: %w", c.name, b.b.Err)
-			}
-			if !slices.ContainsFunc(b.f.Body, func(v *ir.Value) bool { return v.Op == c.op }) {
-				return nil, fmt.Errorf("case %s does not use %s", c.name, c.op)
-			}
-			l.cases = append(l.cases, b)
-		}
-	}
-	if err := l.m.Verify(); err != nil {
+func newLab(target string) (*laboratory, error) {
+	lab, err := opcheck.New()
+	if err != nil {
 		return nil, err
 	}
-	AssignLayouts(l.m, target)
-	for _, b := range l.cases { // every value has a place of its own
-		for _, v := range b.f.Body {
-			if ir.NeedsMem(v) {
-				v.Mem = int64(b.arena)
-				b.arena += (v.Type.Bytes(l.m.MaxSizes()) + 63) &^ 63
-			}
-		}
-	}
-	return l, nil
+	AssignLayouts(lab.M, target)
+	_, vector := vectorTarget(target)
+	return &laboratory{Lab: lab, target: target, vector: vector}, nil
 }
 
 // build emits the module beside testdata/opcheck and compiles the two together.
 func (l *laboratory) build(dir string) (exe string, err error) {
-	p, steps, err := translate(l.m, l.vector)
+	p, steps, err := translate(l.M, l.vector)
 	if err != nil {
 		return "", err
 	}
 	l.p = p
 	table := Func().Id("steps").Params(Id("m").Op("*").Id("model")).Index().Func().Params(Op("*").Qual(pkgEngine, "Thread"), Op("*").Qual(pkgEngine, "Step")).
 		Block(Return(Index().Func().Params(Op("*").Qual(pkgEngine, "Thread"), Op("*").Qual(pkgEngine, "Step")).ValuesFunc(func(g *Group) {
-			for _, f := range l.m.Funcs {
+			for _, f := range l.M.Funcs {
 				g.Id("m").Dot(f.Name)
 			}
 		})))
@@ -214,13 +181,13 @@ func (l *laboratory) build(dir string) (exe string, err error) {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	var sections []pack.Section
-	for _, w := range l.m.Weights {
+	for _, w := range l.M.Weights {
 		var packed bytes.Buffer
 		pw, err := NewPacker(&packed, w)
 		if err != nil {
 			return "", err
 		}
-		if _, err := pw.Write(l.weights[w.Name]); err != nil {
+		if _, err := pw.Write(l.Weights[w.Name]); err != nil {
 			return "", err
 		}
 		data := packed.Bytes()
@@ -230,54 +197,33 @@ func (l *laboratory) build(dir string) (exe string, err error) {
 	return exe, pack.Create(exe+".weights", [32]byte{}, sections, nil)
 }
 
-// plan makes the steps of each case: on one sequence the first token, a few,
-// more than a chunk, one more; on the other rows of NaN, infinities, zeros,
-// huge and tiny numbers; then the first sequence again, which must not have
-// seen any of that.
-func (l *laboratory) plan() {
-	for i, b := range l.cases {
-		used := [slots]int{}
-		for j, run := range []struct{ slot, n, wild int }{{0, 1, 0}, {0, 3, 0}, {0, maxTokens, 0}, {0, 1, 0}, {1, 1, 0}, {1, 3, 1}, {1, maxTokens, 2}, {0, 3, 0}} {
-			n := run.n
-			if b.n.Is(1) {
-				n = 1
-			}
-			s := labStep{Case: i, Slot: run.slot, Arena: b.arena, Fresh: j == 0}
-			for t := range n {
-				tok := (i*31 + j*7 + t*13) % plainRows
-				if run.wild > 0 && t%5 == 1%n {
-					tok = plainRows + (run.wild*3+t/5)%len(wildRows)
-				}
-				s.Tok = append(s.Tok, int32(tok))
-				s.Pos = append(s.Pos, int32(used[run.slot]+t))
-			}
-			for _, r := range []int{0, n / 2, n - 1} {
-				if !slices.Contains(s.Rows, int32(r)) {
-					s.Rows = append(s.Rows, int32(r))
-				}
-			}
-			used[run.slot] += n
-			s.Spans = b.spans(l.p, s, used[run.slot])
-			l.steps = append(l.steps, s)
-		}
+func writer(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
 	}
 }
 
-func (s *labStep) sizes() ir.Sizes {
-	return ir.Sizes{"T": len(s.Tok), "R": len(s.Rows), "S": slots, "C": int(s.Pos[len(s.Pos)-1]) + 1}
+// plan says for each step where its results and states lie.
+func (l *laboratory) plan() {
+	for i := range l.Steps {
+		s := &l.Steps[i]
+		b := l.Cases[s.Case]
+		l.steps = append(l.steps, labStep{s.Case, s.Tok, s.Pos, s.Rows, s.Slot, b.Arena, spans(b, l.p, s)})
+	}
 }
 
 // spans are the results of the case, then its states of the step's sequence.
-func (b *bench) spans(p *program, s labStep, used int) []labSpan {
+func spans(b *opcheck.Case, p *program, s *opcheck.Step) []labSpan {
 	var out []labSpan
-	for _, r := range b.f.Results {
-		out = append(out, labSpan{"arena", int(r.Mem), r.Type.Bytes(s.sizes())})
+	for _, r := range b.F.Results {
+		out = append(out, labSpan{"arena", int(r.Mem), r.Type.Bytes(s.Sizes())})
 	}
-	for _, v := range b.states {
+	for _, v := range b.States {
 		n := v.Type.Bytes(ir.Sizes{"S": 1})
 		if p.caches[v] {
 			cells, _ := v.Type.Dims[1].Static()
-			out = append(out, labSpan{"kv", p.offset[v.Name] + s.Slot*n, n / cells * used})
+			out = append(out, labSpan{"kv", p.offset[v.Name] + s.Slot*n, n / cells * s.Used})
 		} else {
 			out = append(out, labSpan{"recurrent", 4 * (s.Slot*p.recurrent + p.offset[v.Name]), n})
 		}
@@ -285,17 +231,9 @@ func (b *bench) spans(p *program, s labStep, used int) []labSpan {
 	return out
 }
 
-// arena is what the largest case uses.
-func (l *laboratory) arena() (n int) {
-	for _, b := range l.cases {
-		n = max(n, b.arena)
-	}
-	return n
-}
-
 func (l *laboratory) run(exe, target string, threads int) ([]byte, error) {
-	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Target": target, "Arena": l.arena(), "Scratch": l.p.scratch,
-		"Recurrent": l.p.recurrent, "KV": l.p.cache, "Slots": slots, "Threads": threads, "Steps": l.steps})
+	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Target": target, "Arena": l.Arena(), "Scratch": l.p.scratch,
+		"Recurrent": l.p.recurrent, "KV": l.p.cache, "Slots": opcheck.Slots, "Threads": threads, "Steps": l.steps})
 	if err != nil {
 		return nil, err
 	}
@@ -315,9 +253,9 @@ var stepFrame = regexp.MustCompile(`\(\*model\)\.(c[0-9]+_[01])\(`)
 // running names the case in which a stack trace ends.
 func (l *laboratory) running(trace string) string {
 	if m := stepFrame.FindStringSubmatch(trace); m != nil {
-		for _, b := range l.cases {
-			if b.f.Name == m[1] {
-				return b.name
+		for _, b := range l.Cases {
+			if b.F.Name == m[1] {
+				return b.Name
 			}
 		}
 	}
@@ -329,7 +267,7 @@ func (l *laboratory) owner(at int) string {
 	for _, s := range l.steps {
 		for _, x := range s.Spans {
 			if at -= x.Len; at < 0 {
-				return l.cases[s.Case].name
+				return l.Cases[s.Case].Name
 			}
 		}
 	}
@@ -338,65 +276,30 @@ func (l *laboratory) owner(at int) string {
 
 // vectorTolerance is allowed to vector kernels where plain Go has eval's bits:
 // exponentials within 2 ulp, fused multiply-adds.
-const vectorTolerance = tolerance(5e-7)
+const vectorTolerance = opcheck.Tolerance(5e-7)
 
-// compare evaluates the steps and looks for differences.
+// compare compares what the steps wrote, one after the other, with eval.
 func (l *laboratory) compare(t *testing.T, out []byte) {
-	var env *eval.Env
-	failed := map[int]bool{}
-	for _, s := range l.steps {
-		b := l.cases[s.Case]
-		tol := func(d ir.DType) tolerance {
-			if l.vector && d == ir.F32 {
-				return max(b.tol, vectorTolerance)
-			}
-			return b.tol
+	tol := func(c *opcheck.Case, d ir.DType) opcheck.Tolerance {
+		if l.vector && d == ir.F32 {
+			return max(c.Tol, vectorTolerance)
 		}
-		if s.Fresh {
-			env = &eval.Env{State: map[string]eval.Tensor{}, Weight: func(v *ir.Value) (eval.Tensor, error) { return l.floats[v.Name], nil }}
-		}
-		env.Sizes = s.sizes()
-		want, err := env.Run(b.f, []eval.Tensor{ints(s.Tok), ints(s.Pos), ints(make([]int32, len(s.Tok)), int32(s.Slot)), ints(s.Rows)})
-		if err != nil {
-			t.Fatalf("%s: %v", b.name, err)
-		}
-		for i, r := range b.f.Results {
-			last := r.Type.Last().At(env.Sizes)
-			var data []byte
-			data, out = out[:s.Spans[i].Len], out[s.Spans[i].Len:]
-			if err := tol(r.Type.DType).near(r.Type.DType, l.decode(r.Type, data, env.Sizes), want[i].Data, last); err != nil && !failed[s.Case] {
-				failed[s.Case] = true
-				t.Errorf("%s: T=%d at %d: result %d: %v", b.name, len(s.Tok), s.Pos[0], i, err)
-			}
-		}
-		for i, v := range b.states {
-			x := s.Spans[len(b.f.Results)+i]
-			var data []byte
-			data, out = out[:x.Len], out[x.Len:]
-			last := v.Type.Last().At(env.Sizes)
-			got := l.decode(v.Type, data, env.Sizes)
-			n := len(env.State[v.Name].Data) / slots
-			if err := tol(v.Type.DType).near(v.Type.DType, got, env.State[v.Name].Data[s.Slot*n:][:len(got)], last); err != nil && !failed[s.Case] {
-				failed[s.Case] = true
-				t.Errorf("%s: T=%d at %d: state %s: %v", b.name, len(s.Tok), s.Pos[0], v, err)
-			}
-		}
+		return c.Tol
 	}
+	next := 0
+	l.Compare(t, tol, func(step int, v *ir.Value) []float32 {
+		if c := l.Cases[l.Steps[step].Case]; len(c.F.Results) > 0 && v == c.F.Results[0] || len(c.F.Results) == 0 && v == c.States[0] {
+			next = 0
+		}
+		n := l.steps[step].Spans[next].Len
+		next++
+		data := out[:n]
+		out = out[n:]
+		return l.decode(v.Type, data, l.Steps[step].Sizes())
+	})
 	if len(out) > 0 {
 		t.Errorf("%d bytes of output are left", len(out))
 	}
-}
-
-// ints is a vector of ids; add is added to each.
-func ints(x []int32, add ...int32) eval.Tensor {
-	out := eval.New(len(x))
-	for i, v := range x {
-		for _, a := range add {
-			v += a
-		}
-		out.Data[i] = float32(v)
-	}
-	return out
 }
 
 // decode gives the numbers that memory of type t stands for.
@@ -432,48 +335,6 @@ func (l *laboratory) decode(t ir.Type, data []byte, sizes ir.Sizes) []float32 {
 func le32(b []byte) uint32 {
 	return uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
 }
-
-// A tolerance bounds |kernel - eval| by the row's largest number; the zero
-// value asks for equal numbers. Where a number is rounded to a type of few
-// steps after arithmetic in another order, one element in fifty may be a step off.
-type tolerance float64
-
-// stepOf is one step of a narrow type, in units of a row's largest number.
-var stepOf = map[ir.DType]float64{ir.F16: 1.0 / 1024, ir.Q8_0: 1.01 / 127, ir.A8: 1.01 / 127}
-
-func (tol tolerance) near(d ir.DType, got, want []float32, last int) error {
-	if len(got) != len(want) {
-		return fmt.Errorf("%d elements, want %d", len(got), len(want))
-	}
-	off := 0
-	for r := 0; r < len(want); r += last {
-		most := 0.0
-		for _, x := range want[r : r+last] {
-			if a := math.Abs(float64(x)); a > most && !math.IsInf(a, 0) {
-				most = a
-			}
-		}
-		for i := r; i < r+last; i++ {
-			g, w := float64(got[i]), float64(want[i])
-			if finite(g) != finite(w) {
-				return fmt.Errorf("row %d element %d is %v, want %v", r/last, i-r, g, w)
-			}
-			switch e := math.Abs(g - w); {
-			case !finite(w) || e <= float64(tol)*most || tol > 0 && e < 1e-40:
-			case tol > 0 && e <= stepOf[d]*most:
-				off++
-			default:
-				return fmt.Errorf("row %d element %d is %v, want %v: off by %.3g of the row's largest, allowed %g", r/last, i-r, g, w, e/most, float64(tol))
-			}
-		}
-	}
-	if off > 1+len(want)/50 {
-		return fmt.Errorf("%d of %d elements are a step off", off, len(want))
-	}
-	return nil
-}
-
-func finite(x float64) bool { return x-x == 0 }
 
 // raceDetector builds the program with the race detector, which finds a
 // missing barrier: QNC_RACE=1 go test -run Opcheck.

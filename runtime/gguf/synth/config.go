@@ -53,6 +53,10 @@ type Config struct {
 	Recurrent         []bool // per decoder block: true = delta net
 	RopeBase, Eps     float64
 
+	// RouterSpread is the relative spread of the lengths of the router's rows:
+	// a longer row is chosen more often. 0 gives every expert the same chance.
+	RouterSpread float64
+
 	ExpertScale float64 // expert_weights_scale; 0 = key left out
 	Tied        bool    // no output.weight
 	Legacy      bool    // ssm_in instead of attn_qkv and attn_gate
@@ -193,6 +197,7 @@ var fields = []field{
 	{"recurrent", "", 0, 0, func(c *Config) any { return &c.Recurrent }},
 	{"rope_base", "10000", 1, 1e12, func(c *Config) any { return &c.RopeBase }},
 	{"eps", "1e-06", 1e-12, 1, func(c *Config) any { return &c.Eps }},
+	{"router_spread", "0", 0, 0.25, func(c *Config) any { return &c.RouterSpread }},
 	{"expert_scale", "0", 0, 1e6, func(c *Config) any { return &c.ExpertScale }},
 	{"tied", "false", 0, 0, func(c *Config) any { return &c.Tied }},
 	{"legacy", "false", 0, 0, func(c *Config) any { return &c.Legacy }},

@@ -18,6 +18,9 @@ type class struct {
 	kind string // "" = the description's type
 }
 
+// routerGain sets the best experts of a token apart.
+const routerGain = 2.5
+
 // Scales are those of trained models: norms near 1, decays from a few tokens
 // to a few hundred, a router whose best experts are apart, and residual
 // branches that add about as much as they find.
@@ -45,7 +48,7 @@ var classes = []class{
 	{"attn_k_norm", around(1.4, 0.25), "f32"},
 	{"attn_output", matrix(0.6), ""},
 
-	{"ffn_gate_inp", matrix(2.5), "f32"},
+	{"ffn_gate_inp", matrix(routerGain), "f32"},
 	{"ffn_gate_exps", matrix(1.5), ""},
 	{"ffn_up_exps", matrix(1.5), ""},
 	{"ffn_gate_up_exps", matrix(1.5), ""},
@@ -238,7 +241,9 @@ func (b *builder) attention(i int) {
 func (b *builder) experts(i int) {
 	c := b.c
 	b.add(i, "post_attention_norm", ".weight", c.Hidden)
-	b.add(i, "ffn_gate_inp", ".weight", c.Hidden, c.Experts)
+	if s := b.add(i, "ffn_gate_inp", ".weight", c.Hidden, c.Experts); c.RouterSpread > 0 {
+		s.dist = uneven(routerGain, c.RouterSpread)
+	}
 	if !c.Merged {
 		b.add(i, "ffn_gate_exps", ".weight", c.Hidden, c.ExpertFF, c.Experts)
 		b.add(i, "ffn_up_exps", ".weight", c.Hidden, c.ExpertFF, c.Experts)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -328,4 +329,80 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q reads back as another model", c.String())
 		}
 	})
+}
+
+// TestPresets: a preset has a name of its own and a description that reads back;
+// that of the measurements has the sizes and types of Q4_K_M.
+func TestPresets(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range Presets {
+		c := p.Config()
+		again, err := Parse(c.String())
+		if err != nil || !reflect.DeepEqual(c, again) || seen[p.Name] || p.Help == "" {
+			t.Errorf("preset %s: %v", p.Name, err)
+		}
+		seen[p.Name] = true
+	}
+	if _, ok := PresetByName("no such"); ok {
+		t.Error("a preset that does not exist")
+	}
+	for _, c := range []struct {
+		name  string
+		types map[string]int
+	}{ // as llama-quantize made the published file
+		{"80b", map[string]int{"f32": 361, "q4_K": 409, "q6_K": 73}},
+		{"80b-4layers", map[string]int{"f32": 31, "q4_K": 35, "q6_K": 7}},
+	} {
+		config, _ := PresetByName(c.name)
+		specs, err := config.specs()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]int{}
+		for _, s := range specs {
+			got[s.kind.Name]++
+		}
+		if !reflect.DeepEqual(got, c.types) {
+			t.Errorf("%s: types %v, want %v", c.name, got, c.types)
+		}
+	}
+}
+
+// TestRouterSpread: rows of the router differ in length as asked, on average they are as long as without.
+func TestRouterSpread(t *testing.T) {
+	length := func(spread string) (mean, std float64) {
+		f := build(t, "layers = 1\nexperts = 400\nhidden = 256\nrouter_spread = "+spread)
+		all := rows(t, f, "blk.0.ffn_gate_inp.weight")
+		var sum, sq float64
+		for _, row := range all {
+			l := math.Sqrt(float64(quant.Dot(row, row)))
+			sum, sq = sum+l, sq+l*l
+		}
+		n := float64(len(all))
+		return sum / n, math.Sqrt(sq/n - sum/n*sum/n)
+	}
+	for _, c := range []struct {
+		spread    string
+		low, high float64
+	}{{"0", 0.03, 0.06}, {"0.16", 0.15, 0.19}} { // the lengths of random rows of 256 differ by 0.044
+		mean, std := length(c.spread)
+		if math.Abs(mean/routerGain-1) > 0.03 || std/mean < c.low || std/mean > c.high {
+			t.Errorf("spread %s: lengths %.3f ± %.3f", c.spread, mean, std)
+		}
+	}
+}
+
+// TestProgress: the last call tells that all is written, and an error ends the writing.
+func TestProgress(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "m.gguf")
+	var last, total uint64
+	if err := Default().WriteFileProgress(path, func(d, n uint64) error { last, total = d, n; return nil }); err != nil || last != total || last == 0 {
+		t.Errorf("%v, %d of %d", err, last, total)
+	}
+	if err := Default().WriteFileProgress(path+"2", func(uint64, uint64) error { return os.ErrClosed }); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("error %v", err)
+	}
+	if left, _ := filepath.Glob(path + "2*"); left != nil {
+		t.Errorf("left %v", left)
+	}
 }

@@ -74,6 +74,14 @@ func matrix(gain float64) dist {
 	}
 }
 
+// uneven is matrix with rows of different gains: spread is relative and small
+// enough that none is negative.
+func uneven(gain, spread float64) dist {
+	return func(r *rng, row []float32) {
+		matrix(gain*(1+float64(spread*r.normal())))(r, row)
+	}
+}
+
 func around(mean, std float64) dist {
 	return func(r *rng, row []float32) {
 		for i := range row {

@@ -1,4 +1,4 @@
-package cpu
+package opcheck
 
 import (
 	"fmt"
@@ -12,52 +12,53 @@ import (
 	"qnc/runtime/quant"
 )
 
-// An opCase is one op on one set of shapes and types.
-type opCase struct {
-	name  string
-	op    ir.Op
-	tol   tolerance
-	build func(b *bench) []*ir.Value // the results to compare
+// A row is one op on one set of shapes and types.
+type row struct {
+	Name  string
+	Op    ir.Op
+	Tol   Tolerance
+	build func(b *Case) []*ir.Value // the results to compare
 }
 
-// A bench is a case while it is built and its function of the module.
-type bench struct {
-	opCase
-	l      *laboratory
-	f      *ir.Func
-	b      *ir.Builder
-	n      ir.Dim // tokens
-	states []*ir.Value
-	arena  int // bytes
+// A Case is a row as a function of the module, of n tokens.
+type Case struct {
+	row
+	F      *ir.Func
+	States []*ir.Value
+	Arena  int // bytes of its values
+
+	l *Lab
+	b *ir.Builder
+	n ir.Dim
 
 	tok, pos, seq, rows *ir.Value
 }
 
-func newBench(l *laboratory, c opCase, name string, n ir.Dim) *bench {
+func newCase(l *Lab, c row, name string, n ir.Dim) *Case {
 	f := &ir.Func{Name: name}
-	b := &bench{opCase: c, l: l, f: f, b: ir.NewBuilder(f), n: n}
+	b := &Case{row: c, l: l, F: f, b: ir.NewBuilder(f), n: n}
 	r := ir.Sym("R")
 	if n.Is(1) {
-		b.opCase.name += " of one token"
+		b.row.Name += " of one token"
 		r = n
 	}
 	b.tok, b.pos = b.b.Param("tok", ir.Tensor(ir.I32, n)), b.b.Param("pos", ir.Tensor(ir.I32, n))
 	b.seq, b.rows = b.b.Param("seq", ir.Tensor(ir.I32, n)), b.b.Param("rows", ir.Tensor(ir.I32, r))
 	f.Results = c.build(b)
-	l.m.Funcs = append(l.m.Funcs, f)
+	l.M.Funcs = append(l.M.Funcs, f)
 	return b
 }
 
-func (b *bench) op(op ir.Op, args []*ir.Value, attrs ...any) *ir.Value {
+func (b *Case) op(op ir.Op, args []*ir.Value, attrs ...any) *ir.Value {
 	return b.b.Add("v", op, args, attrs...)
 }
 
-func (b *bench) part(t *ir.Value, i int) *ir.Value {
+func (b *Case) part(t *ir.Value, i int) *ir.Value {
 	return b.op(ir.OpPart, []*ir.Value{t}, "i", i)
 }
 
 // shape is [tokens, dims...].
-func (b *bench) shape(dims ...int) []ir.Dim {
+func (b *Case) shape(dims ...int) []ir.Dim {
 	out := []ir.Dim{b.n}
 	for _, d := range dims {
 		out = append(out, ir.Num(d))
@@ -65,11 +66,11 @@ func (b *bench) shape(dims ...int) []ir.Dim {
 	return out
 }
 
-func (b *bench) reshape(x *ir.Value, dims ...int) *ir.Value {
+func (b *Case) reshape(x *ir.Value, dims ...int) *ir.Value {
 	return b.op(ir.OpReshape, []*ir.Value{x}, "shape", b.shape(dims...))
 }
 
-func (b *bench) slice(x *ir.Value, axis, start, n int) *ir.Value {
+func (b *Case) slice(x *ir.Value, axis, start, n int) *ir.Value {
 	return b.op(ir.OpSlice, []*ir.Value{x}, "axis", axis, "start", start, "len", n)
 }
 
@@ -96,19 +97,19 @@ func times(x []float32, by float32) {
 }
 
 // x is an input [tokens, dims...]: the tokens' rows of a table.
-func (b *bench) x(dims ...int) *ir.Value { return b.input(len(wildRows), dims...) }
+func (b *Case) x(dims ...int) *ir.Value { return b.input(len(wildRows), dims...) }
 
 // tame is x without rows of huge numbers and infinities.
-func (b *bench) tame(dims ...int) *ir.Value { return b.input(tameRows, dims...) }
+func (b *Case) tame(dims ...int) *ir.Value { return b.input(tameRows, dims...) }
 
-func (b *bench) input(wild int, dims ...int) *ir.Value {
+func (b *Case) input(wild int, dims ...int) *ir.Value {
 	width := volume(dims)
 	table := b.matrix(ir.F32, plainRows+len(wildRows), width)
-	x := b.l.floats[table.Name].Data
+	x := b.l.Floats[table.Name].Data
 	for i := range wild {
 		wildRows[i](x[(plainRows+i)*width:][:width])
 	}
-	quant.QuantizeF32(b.l.weights[table.Name], x)
+	quant.QuantizeF32(b.l.Weights[table.Name], x)
 	v := b.op(ir.OpGetRows, []*ir.Value{table, b.tok})
 	if len(dims) > 1 {
 		v = b.reshape(v, dims...)
@@ -125,8 +126,8 @@ func volume(dims []int) int {
 }
 
 // matrix is a weight of normal numbers as type d has them.
-func (b *bench) matrix(d ir.DType, dims ...int) *ir.Value {
-	name := fmt.Sprintf("%s.%d", b.f.Name, len(b.l.m.Weights))
+func (b *Case) matrix(d ir.DType, dims ...int) *ir.Value {
+	name := fmt.Sprintf("%s.%d", b.F.Name, len(b.l.M.Weights))
 	t := ir.Tensor(d)
 	for _, n := range dims {
 		t.Dims = append(t.Dims, ir.Num(n))
@@ -143,26 +144,19 @@ func (b *bench) matrix(d ir.DType, dims ...int) *ir.Value {
 	data := make([]byte, t.Bytes(nil))
 	kind.Quantize(data, x.Data)
 	kind.Dequantize(x.Data, data)
-	b.l.m.Weights = append(b.l.m.Weights, w)
-	b.l.weights[name], b.l.floats[name] = data, x
+	b.l.M.Weights = append(b.l.M.Weights, w)
+	b.l.Weights[name], b.l.Floats[name] = data, x
 	return w
 }
 
-func writer(data []byte) func(io.Writer) error {
-	return func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	}
-}
-
 // state is a state [S, dims...].
-func (b *bench) state(d ir.DType, dims ...int) *ir.Value {
+func (b *Case) state(d ir.DType, dims ...int) *ir.Value {
 	t := ir.Tensor(d, ir.Sym("S"))
 	for _, n := range dims {
 		t.Dims = append(t.Dims, ir.Num(n))
 	}
-	s := &ir.Value{Name: fmt.Sprintf("%s.s%d", b.f.Name, len(b.states)), Op: ir.OpState, Type: t, Mem: ir.NoMem}
-	b.l.m.State = append(b.l.m.State, s)
-	b.states = append(b.states, s)
+	s := &ir.Value{Name: fmt.Sprintf("%s.s%d", b.F.Name, len(b.States)), Op: ir.OpState, Type: t, Mem: ir.NoMem}
+	b.l.M.State = append(b.l.M.State, s)
+	b.States = append(b.States, s)
 	return s
 }

@@ -1,4 +1,6 @@
-package cpu
+// Package view says where the elements of a value lie: views of the IR become
+// offsets and strides of the buffer that they look into.
+package view
 
 import (
 	"fmt"
@@ -13,23 +15,23 @@ type factor struct {
 	stride int
 }
 
-// A view says where the elements of a value lie in the buffer of its base. A
+// A View says where the elements of a value lie in the buffer of its base. A
 // logical axis is a list of factors, slowest first: a reshape of a slice is
 // still a view, though its axis has no single stride.
-type view struct {
-	base *ir.Value
-	off  int
+type View struct {
+	Base *ir.Value
+	Off  int
 	axes [][]factor
 }
 
-// viewOf follows reshapes, permutes and slices down to the value that lies in memory.
-func viewOf(v *ir.Value) (view, error) {
+// Of follows reshapes, permutes and slices down to the value that lies in memory.
+func Of(v *ir.Value) (View, error) {
 	switch v.Op {
 	case ir.OpReshape, ir.OpPermute, ir.OpSlice:
 	default:
-		return dense(v)
+		return Dense(v)
 	}
-	x, err := viewOf(v.Args[0])
+	x, err := Of(v.Args[0])
 	if err != nil {
 		return x, err
 	}
@@ -47,9 +49,9 @@ func viewOf(v *ir.Value) (view, error) {
 	return x.slice(v.Int("axis"), v.Dim("start"), v.Dim("len"))
 }
 
-// dense is the view of a value with rows that follow each other.
-func dense(v *ir.Value) (view, error) {
-	x := view{base: v, axes: make([][]factor, v.Type.Rank())}
+// Dense is the view of a value with rows that follow each other.
+func Dense(v *ir.Value) (View, error) {
+	x := View{Base: v, axes: make([][]factor, v.Type.Rank())}
 	stride := 1
 	for i := len(x.axes) - 1; i >= 0; i-- {
 		d := v.Type.Dims[i]
@@ -63,7 +65,7 @@ func dense(v *ir.Value) (view, error) {
 	return x, nil
 }
 
-func (x view) slice(axis int, start, n ir.Dim) (view, error) {
+func (x View) slice(axis int, start, n ir.Dim) (View, error) {
 	at, ok := start.Static()
 	if !ok {
 		return x, fmt.Errorf("slice from %s is not known ahead of time", start)
@@ -72,14 +74,14 @@ func (x view) slice(axis int, start, n ir.Dim) (view, error) {
 	if len(f) != 1 {
 		return x, fmt.Errorf("axis %d has no single stride", axis)
 	}
-	x.off += at * f[0].stride
+	x.Off += at * f[0].stride
 	x.axes = slices.Clone(x.axes)
 	x.axes[axis] = []factor{{n, f[0].stride}}
 	return x, nil
 }
 
 // reshape deals the factors out to new axes, splitting them where needed.
-func (x view) reshape(dims []ir.Dim) (view, error) {
+func (x View) reshape(dims []ir.Dim) (View, error) {
 	var pool []factor
 	for _, a := range x.axes {
 		pool = append(pool, merge(a)...)
@@ -144,21 +146,21 @@ func merge(fs []factor) []factor {
 }
 
 // strides returns one stride an axis, when each axis has one.
-func (x view) strides() ([]int, error) {
+func (x View) strides() ([]int, error) {
 	out := make([]int, len(x.axes))
 	for i, a := range x.axes {
 		f := merge(a)
 		if len(f) != 1 {
-			return nil, fmt.Errorf("axis %d of %s has no single stride: keep the cont", i, x.base)
+			return nil, fmt.Errorf("axis %d of %s has no single stride: keep the cont", i, x.Base)
 		}
 		out[i] = f[0].stride
 	}
 	return out, nil
 }
 
-// rows views x as [n, m, k]: k elements that follow each other, m rows a
+// Rows views x as [n, m, k]: k elements that follow each other, m rows a
 // token; it returns the strides of the first two.
-func (x view) rows(n ir.Dim, m, k int) (token, row int, err error) {
+func (x View) Rows(n ir.Dim, m, k int) (token, row int, err error) {
 	y, err := x.reshape([]ir.Dim{n, ir.Num(m), ir.Num(k)})
 	if err != nil {
 		return 0, 0, err
@@ -168,7 +170,7 @@ func (x view) rows(n ir.Dim, m, k int) (token, row int, err error) {
 		return 0, 0, err
 	}
 	if s[2] != 1 && k != 1 {
-		return 0, 0, fmt.Errorf("rows of %s are not contiguous: keep the cont", x.base)
+		return 0, 0, fmt.Errorf("rows of %s are not contiguous: keep the cont", x.Base)
 	}
 	if n.Is(1) { // never stepped over: what several tokens would have
 		s[0] = m * k
@@ -179,16 +181,16 @@ func (x view) rows(n ir.Dim, m, k int) (token, row int, err error) {
 	return s[0], s[1], nil
 }
 
-// A loop of a loop nest: n turns, with the stride of every operand.
-type loop struct {
-	n       ir.Dim
-	strides []int
+// A Loop of a loop nest: n turns, with the stride of every operand.
+type Loop struct {
+	N       ir.Dim
+	Strides []int
 }
 
-// nest makes the loops that walk over dims with all operands at once. An
+// Nest makes the loops that walk over dims with all operands at once. An
 // operand axis of extent 1 is read again and again; a grouped one as mapping says.
-func nest(dims []ir.Dim, ops []view, mapping string) ([]loop, error) {
-	var out []loop
+func Nest(dims []ir.Dim, ops []View, mapping string) ([]Loop, error) {
+	var out []Loop
 	for i := range dims {
 		lists := make([][]factor, len(ops))
 		for j, x := range ops {
@@ -208,7 +210,7 @@ func nest(dims []ir.Dim, ops []view, mapping string) ([]loop, error) {
 }
 
 // aligned returns the factors of x for axis i of dims.
-func (x view) aligned(i int, dims []ir.Dim, mapping string) ([]factor, error) {
+func (x View) aligned(i int, dims []ir.Dim, mapping string) ([]factor, error) {
 	d := dims[i]
 	j := i - (len(dims) - len(x.axes))
 	if j < 0 {
@@ -241,32 +243,32 @@ func (x view) aligned(i int, dims []ir.Dim, mapping string) ([]factor, error) {
 }
 
 // refine splits the operands' factors of one axis until all have the same extents.
-func refine(d ir.Dim, lists [][]factor) ([]loop, error) {
+func refine(d ir.Dim, lists [][]factor) ([]Loop, error) {
 	if _, ok := d.Static(); !ok {
-		l := loop{n: d}
+		l := Loop{N: d}
 		for _, f := range lists {
 			if len(f) != 1 {
 				return nil, fmt.Errorf("axis of %s has no single stride", d)
 			}
-			l.strides = append(l.strides, f[0].stride)
+			l.Strides = append(l.Strides, f[0].stride)
 		}
-		return []loop{l}, nil
+		return []Loop{l}, nil
 	}
-	var out []loop
+	var out []Loop
 	for left := d.Add; left > 1; {
 		n := left
 		for _, f := range lists {
 			k, _ := f[len(f)-1].n.Static()
 			n = min(n, k)
 		}
-		l := loop{n: ir.Num(n)}
+		l := Loop{N: ir.Num(n)}
 		for j, f := range lists {
 			last := &f[len(f)-1]
 			k, _ := last.n.Static()
 			if n < 2 || k%n != 0 {
 				return nil, fmt.Errorf("extents %d and %d do not divide", k, n)
 			}
-			l.strides = append(l.strides, last.stride)
+			l.Strides = append(l.Strides, last.stride)
 			if k == n {
 				lists[j] = f[:len(f)-1]
 			} else {
@@ -281,21 +283,21 @@ func refine(d ir.Dim, lists [][]factor) ([]loop, error) {
 }
 
 // fold joins neighbouring loops that all operands walk through as one.
-func fold(loops []loop) []loop {
-	var out []loop
+func fold(loops []Loop) []Loop {
+	var out []Loop
 	for _, l := range loops {
-		if l.n.Is(1) {
+		if l.N.Is(1) {
 			continue
 		}
 		if k := len(out) - 1; k >= 0 {
-			n, ok := l.n.Static()
-			m, ok2 := out[k].n.Static()
+			n, ok := l.N.Static()
+			m, ok2 := out[k].N.Static()
 			same := ok && ok2
-			for j := range l.strides {
-				same = same && out[k].strides[j] == n*l.strides[j]
+			for j := range l.Strides {
+				same = same && out[k].Strides[j] == n*l.Strides[j]
 			}
 			if same {
-				out[k] = loop{ir.Num(m * n), l.strides}
+				out[k] = Loop{ir.Num(m * n), l.Strides}
 				continue
 			}
 		}

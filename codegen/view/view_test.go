@@ -1,4 +1,4 @@
-package cpu
+package view
 
 import (
 	"fmt"
@@ -71,8 +71,8 @@ func ravel(x, shape []int) int {
 }
 
 // offset is where the view says that element x lies.
-func (v view) offset(x []int) int {
-	at := v.off
+func (v View) offset(x []int) int {
+	at := v.Off
 	for i, axis := range v.axes {
 		for j := len(axis) - 1; j >= 0; j-- {
 			n := axis[j].n.At(viewSizes)
@@ -133,11 +133,11 @@ func randomShape(r *rand.Rand, dims []ir.Dim) []ir.Dim {
 	return out
 }
 
-// checkView reports whether viewOf accepts a random view; then its offsets,
+// checkView reports whether Of accepts a random view; then its offsets,
 // its strides and its rows are right.
 func checkView(r *rand.Rand) (ok bool, err error) {
 	g := randomView(r)
-	x, err := viewOf(g.v)
+	x, err := Of(g.v)
 	if err != nil {
 		return false, nil // not every view is one walk through memory
 	}
@@ -152,7 +152,7 @@ func checkView(r *rand.Rand) (ok bool, err error) {
 	}
 	if s, err := x.strides(); err == nil {
 		for i, want := range g.at {
-			got := x.off
+			got := x.Off
 			for j, k := range unravel(i, shape) {
 				got += k * s[j]
 			}
@@ -165,7 +165,7 @@ func checkView(r *rand.Rand) (ok bool, err error) {
 }
 
 // checkRows compares [n, m, k] walks with the elements' places.
-func checkRows(g grid, x view) error {
+func checkRows(g grid, x View) error {
 	n, k := g.v.Type.Dims[0], g.v.Type.Last()
 	width, ok := k.Static()
 	tokens := n.At(viewSizes)
@@ -176,12 +176,12 @@ func checkRows(g grid, x view) error {
 	if g.v.Type.Rank() == 1 {
 		return nil
 	}
-	token, row, err := x.rows(n, m, width)
+	token, row, err := x.Rows(n, m, width)
 	if err != nil {
 		return nil
 	}
 	for i, want := range g.at {
-		if got := x.off + i/(m*width)*token + i/width%m*row + i%width; got != want {
+		if got := x.Off + i/(m*width)*token + i/width%m*row + i%width; got != want {
 			return fmt.Errorf("%s: rows of %d, %d a token, strides %d and %d give %d for element %d, want %d", g.v.Type, width, m, token, row, got, i, want)
 		}
 	}
@@ -191,7 +191,7 @@ func checkRows(g grid, x view) error {
 // checkNest walks a random view broadcast to a larger shape.
 func checkNest(r *rand.Rand) (ok bool, err error) {
 	g := randomView(r)
-	x, err := viewOf(g.v)
+	x, err := Of(g.v)
 	if err != nil {
 		return false, nil
 	}
@@ -209,23 +209,23 @@ func checkNest(r *rand.Rand) (ok bool, err error) {
 	if len(out.at) > 1<<14 {
 		return false, nil
 	}
-	y := view{base: out.v, axes: make([][]factor, len(dims))}
+	y := View{Base: out.v, axes: make([][]factor, len(dims))}
 	stride := 1
 	for i := len(dims) - 1; i >= 0; i-- {
 		y.axes[i] = []factor{{dims[i], stride}}
 		stride *= dims[i].At(viewSizes)
 	}
-	loops, err := nest(dims, []view{y, x}, mapping)
+	loops, err := Nest(dims, []View{y, x}, mapping)
 	if err != nil {
 		return false, nil
 	}
 	visited := 0
 	shape, small := ir.Tensor(ir.F32, dims...).Shape(viewSizes), g.v.Type.Shape(viewSizes)
-	var walk func(loops []loop, at, from int) error
-	walk = func(loops []loop, at, from int) error {
+	var walk func(loops []Loop, at, from int) error
+	walk = func(loops []Loop, at, from int) error {
 		if len(loops) > 0 {
-			for i := range loops[0].n.At(viewSizes) {
-				if err := walk(loops[1:], at+i*loops[0].strides[0], from+i*loops[0].strides[1]); err != nil {
+			for i := range loops[0].N.At(viewSizes) {
+				if err := walk(loops[1:], at+i*loops[0].Strides[0], from+i*loops[0].Strides[1]); err != nil {
 					return err
 				}
 			}
@@ -249,11 +249,11 @@ func checkNest(r *rand.Rand) (ok bool, err error) {
 		}
 		return nil
 	}
-	if err := walk(loops, 0, x.off); err != nil {
-		return true, fmt.Errorf("%s of %s %s by %v: %w", shapeName(dims), g.v.Type, mapping, loops, err)
+	if err := walk(loops, 0, x.Off); err != nil {
+		return true, fmt.Errorf("%v of %s %s by %v: %w", dims, g.v.Type, mapping, loops, err)
 	}
 	if visited != len(out.at) {
-		return true, fmt.Errorf("%s: %d of %d elements", shapeName(dims), visited, len(out.at))
+		return true, fmt.Errorf("%v: %d of %d elements", dims, visited, len(out.at))
 	}
 	return true, nil
 }
