@@ -141,9 +141,31 @@ func target() *passes.Target {
 	return &passes.Target{CanRun: CanRun, VerifyOnce: true}
 }
 
+// gpuCanRun says why GPUs have no kernel for v. While qnc has no emitter for
+// GPUs it is nil: plans then assume that a GPU runs every op, and emit refuses them.
+var gpuCanRun func(v *ir.Value) error
+
 // CanRun reports whether a device has a kernel for v.
 func CanRun(d ir.Device, v *ir.Value) bool {
-	return d == "cpu" && cpu.CanRun(v) == nil
+	if d == "cpu" {
+		return cpu.CanRun(v) == nil
+	}
+	return gpuCanRun == nil || gpuCanRun(v) == nil
+}
+
+// needEmitters refuses a plan for devices that no emitter writes code for.
+func needEmitters(m *ir.Module) error {
+	if gpuCanRun != nil {
+		return nil
+	}
+	for _, f := range m.Funcs {
+		for _, p := range f.Parts {
+			if p.Device != "cpu" {
+				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc has no emitter for GPUs: end with --stop-after plan, or give -ngl 0", p.Device)
+			}
+		}
+	}
+	return nil
 }
 
 // optimise runs the passes that rewrite the graph.
@@ -153,6 +175,9 @@ func (j *job) optimise(context.Context) error {
 
 // place chooses devices and cuts the functions into parts.
 func (j *job) place(context.Context) error {
+	if err := j.o.Placement.pin(j.m); err != nil {
+		return err
+	}
 	if err := j.run(passes.Placement); err != nil {
 		return err
 	}
@@ -186,6 +211,9 @@ func (j *job) run(stage passes.Stage) error {
 
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
+	if err := needEmitters(j.m); err != nil {
+		return err
+	}
 	start := time.Now()
 	out, err := cpu.Emit(j.m, "main", j.o.TargetCPU)
 	if err != nil {
@@ -198,7 +226,7 @@ func (j *job) emit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	module, err := host.Module()
+	module, err := host.Module(nil)
 	if err != nil {
 		return err
 	}

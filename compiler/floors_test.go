@@ -25,6 +25,7 @@ type floor struct {
 // is its floor. Nothing imports what stands above it.
 var floors = []floor{
 	{"cmd/qnc", []string{"compiler", "passes", "ir", "runtime"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys"}},
+	{"cmd/peers", []string{"runtime"}, nil},
 	{"cmd/synth", []string{"runtime"}, nil},
 	{"compiler/arch", []string{"ir", "runtime"}, nil},
 	{"compiler", []string{"compiler/arch", "codegen", "passes", "ir", "runtime"}, []string{"golang.org/x/tools"}},
@@ -33,7 +34,9 @@ var floors = []floor{
 	{"ir", nil, nil},
 	{"cudatemplates", nil, nil},
 	{"generated", []string{"runtime"}, nil}, // as every emitted program
-	{"runtime", nil, nil},                   // it travels in emitted programs
+	{"runtime/cuda/libcuda", []string{"runtime"}, []string{"github.com/ebitengine/purego"}}, // of programs for GPUs only
+	{"runtime/cuda/gorgonia", []string{"runtime"}, []string{"gorgonia.org/cu"}},             // of those with --cuda-driver gorgonia
+	{"runtime", nil, nil}, // it travels in emitted programs
 }
 
 // inside reports whether the slash-separated path p is dir or lies under it.
@@ -106,6 +109,13 @@ func TestFloorFaults(t *testing.T) {
 		{"runtime/app", "qnc/runtime/engine", true},
 		{"runtime/quant", "qnc/ir", false},
 		{"runtime/quant", "golang.org/x/sys/cpu", false},
+		{"runtime/app", "qnc/runtime/cuda/libcuda", false},
+		{"runtime/cuda", "qnc/runtime/cuda/libcuda", false},
+		{"runtime/cuda", "github.com/ebitengine/purego", false},
+		{"runtime/cuda/libcuda", "qnc/runtime/cuda", true},
+		{"runtime/cuda/libcuda", "github.com/ebitengine/purego", true},
+		{"runtime/cuda/libcuda", "gorgonia.org/cu", false},
+		{"runtime/cuda/gorgonia", "gorgonia.org/cu", true},
 		{"ir/eval", "qnc/ir", true},
 		{"ir", "qnc/runtime/quant", false},
 		{"passes", "qnc/ir/eval", true},

@@ -11,6 +11,7 @@ import (
 
 	"qnc/compiler/arch"
 	"qnc/ir"
+	"qnc/passes"
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
@@ -25,23 +26,32 @@ func checkTokenizer(f *gguf.File) error {
 	return nil
 }
 
-// machine is the machine of --machine, or this one.
+// gpuReserve is the memory of a GPU that is counted for the driver's context
+// and the kernels where the machine's text does not say it.
+const gpuReserve = 400 << 20
+
+// machine is the machine of --machine, or this one, with the GPUs that the flags leave.
 func (j *job) machine() (ir.Machine, error) {
-	if j.o.Machine == "" {
-		return ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}}, nil
+	m := ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}}
+	if j.o.Machine != "" {
+		src, err := os.ReadFile(j.o.Machine)
+		if err != nil {
+			return m, fault.New(fault.Usage, "--machine: %w", err)
+		}
+		parsed, err := ir.Parse(string(src))
+		if err != nil {
+			return m, fault.New(fault.Usage, "--machine %s: %w", j.o.Machine, err)
+		}
+		if m = parsed.Machine; len(m.Devices) == 0 {
+			return m, fault.New(fault.Usage, "--machine %s: no device line", j.o.Machine)
+		}
 	}
-	src, err := os.ReadFile(j.o.Machine)
-	if err != nil {
-		return ir.Machine{}, fault.New(fault.Usage, "--machine: %w", err)
+	for i := range m.Devices {
+		if d := &m.Devices[i]; d.Name != "cpu" && d.Reserve == 0 {
+			d.Reserve = gpuReserve
+		}
 	}
-	m, err := ir.Parse(string(src))
-	if err != nil {
-		return ir.Machine{}, fault.New(fault.Usage, "--machine %s: %w", j.o.Machine, err)
-	}
-	if len(m.Machine.Devices) == 0 {
-		return ir.Machine{}, fault.New(fault.Usage, "--machine %s: no device line", j.o.Machine)
-	}
-	return m.Machine, nil
+	return m, j.o.Placement.check(&m)
 }
 
 // TotalMemory is this machine's memory in bytes; 0 when it is not known.
@@ -99,20 +109,13 @@ func defaultCtx(f *gguf.File, machine ir.Machine, opt arch.Options) (int, error)
 	return ctx, nil
 }
 
-// cellBytes is what one cell of all KV caches takes, of all sequences: a cache
-// is the state that is written row by row.
+// cellBytes is what one cell of all KV caches takes, of all sequences.
 func cellBytes(m *ir.Module, seqs int) int64 {
-	n, seen := int64(0), map[*ir.Value]bool{}
-	for _, f := range m.Funcs {
-		for _, v := range f.Body {
-			if v.Op != ir.OpStoreRows && v.Op != ir.OpNormRopeStore && v.Op != ir.OpLoadRows || seen[v.Args[0]] {
-				continue
-			}
-			seen[v.Args[0]] = true
-			t := v.Args[0].Type.Clone()
-			t.Dims[1] = ir.Num(1)
-			n += int64(t.Bytes(ir.Sizes{"S": seqs}))
-		}
+	n := int64(0)
+	for s := range passes.Caches(m) {
+		t := s.Type.Clone()
+		t.Dims[1] = ir.Num(1)
+		n += int64(t.Bytes(ir.Sizes{"S": seqs}))
 	}
 	return n
 }

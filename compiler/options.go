@@ -97,6 +97,7 @@ type Options struct {
 	TypeV   string // -ctv
 	Threads int    // default of the program's own -t
 
+	Placement Placement
 	Machine   string // --machine FILE.qir; "": this machine
 	TargetCPU string // native or a name of package cpu; the latter once checked
 	Embed     bool

@@ -12,8 +12,10 @@ type Device string
 // A DeviceInfo is one device of a machine.
 type DeviceInfo struct {
 	Name      Device
-	Mem       int64   // bytes for weights, state and arena; 0 is unknown
+	Mem       int64   // bytes; 0 is unknown
+	Reserve   int64   // bytes of Mem that a driver's context and other programs take
 	Bandwidth float64 // bytes/s of its own memory; 0 is unknown
+	MACs      float64 // 8-bit multiply-adds/s of a product with many tokens; 0 is unknown
 }
 
 // A Link is a connection between two devices.
@@ -26,6 +28,16 @@ type Link struct {
 type Machine struct {
 	Devices []DeviceInfo
 	Links   []Link
+}
+
+// Link returns the bytes/s between two devices; 0 is unknown.
+func (m *Machine) Link(a, b Device) float64 {
+	for _, l := range m.Links {
+		if l.A == a && l.B == b || l.A == b && l.B == a {
+			return l.Bandwidth
+		}
+	}
+	return 0
 }
 
 // Device finds a device by name.
@@ -67,13 +79,21 @@ func ParseBytes(s string) (int64, error) {
 	return 0, fmt.Errorf("bad size %q: want 24GiB, 512MiB or a number of B", s)
 }
 
-func formatRate(r float64) string { return strconv.FormatFloat(r/1e9, 'g', -1, 64) + "GB/s" }
+// Units of rates.
+const (
+	byteRate = "GB/s"
+	macRate  = "GMAC/s"
+)
 
-func parseRate(s string) (float64, error) {
-	num, ok := strings.CutSuffix(s, "GB/s")
+func formatRate(r float64, unit string) string {
+	return strconv.FormatFloat(r/1e9, 'g', -1, 64) + unit
+}
+
+func parseRate(s, unit string) (float64, error) {
+	num, ok := strings.CutSuffix(s, unit)
 	r, err := strconv.ParseFloat(num, 64)
 	if !ok || err != nil || !(r > 0) || r > 1e9 {
-		return 0, fmt.Errorf("bad rate %q: want 25GB/s", s)
+		return 0, fmt.Errorf("bad rate %q: want 25%s", s, unit)
 	}
 	return r * 1e9, nil
 }

@@ -122,7 +122,7 @@ func (p *parser) declaration(word, s string) error {
 	case word == "device" && len(f) >= 1:
 		return p.device(f)
 	case word == "link" && len(f) == 3 && isDevice(f[0]) && isDevice(f[1]):
-		r, err := parseRate(f[2])
+		r, err := parseRate(f[2], byteRate)
 		p.m.Machine.Links = append(p.m.Machine.Links, Link{Device(f[0]), Device(f[1]), r})
 		return err
 	case word == "bound" && len(f) == 2:
@@ -152,9 +152,13 @@ func (p *parser) device(f []string) error {
 		case "mem":
 			d.Mem, err = ParseBytes(v)
 		case "bw":
-			d.Bandwidth, err = parseRate(v)
+			d.Bandwidth, err = parseRate(v, byteRate)
+		case "reserve":
+			d.Reserve, err = ParseBytes(v)
+		case "mac":
+			d.MACs, err = parseRate(v, macRate)
 		default:
-			err = fmt.Errorf("unknown word %q, want mem= or bw=", kv)
+			err = fmt.Errorf("unknown word %q, want mem=, reserve=, bw= or mac=", kv)
 		}
 		if err != nil {
 			return err

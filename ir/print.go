@@ -22,13 +22,19 @@ func (m *Module) WriteTo(w io.Writer) (int64, error) {
 		if d.Mem != 0 {
 			p.f(" mem=%s", FormatBytes(d.Mem))
 		}
+		if d.Reserve != 0 {
+			p.f(" reserve=%s", FormatBytes(d.Reserve))
+		}
 		if d.Bandwidth != 0 {
-			p.f(" bw=%s", formatRate(d.Bandwidth))
+			p.f(" bw=%s", formatRate(d.Bandwidth, byteRate))
+		}
+		if d.MACs != 0 {
+			p.f(" mac=%s", formatRate(d.MACs, macRate))
 		}
 		p.f("\n")
 	}
 	for _, l := range m.Machine.Links {
-		p.f("\tlink %s %s %s\n", l.A, l.B, formatRate(l.Bandwidth))
+		p.f("\tlink %s %s %s\n", l.A, l.B, formatRate(l.Bandwidth, byteRate))
 	}
 	for _, x := range m.Bounds {
 		p.f("\tbound %s %d\n", x.Sym, x.Max)

@@ -37,7 +37,7 @@ func machine(names ...ir.Device) ir.Machine {
 // leastRuns finds the fewest runs of any order by trying all sets of values
 // that may have run, and all devices of the latest.
 func leastRuns(g *graph, devices []ir.DeviceInfo) int {
-	n := len(g.on)
+	n := len(g.can)
 	preds := make([]int, n)
 	for i, list := range g.succs {
 		for _, t := range list {
@@ -56,11 +56,11 @@ func leastRuns(g *graph, devices []ir.DeviceInfo) int {
 					continue
 				}
 				next, cost := set|1<<i, runs
-				if g.on[i] != d {
+				if g.can[i][0] != d {
 					cost++
 				}
-				if old, ok := best[next][g.on[i]]; !ok || cost < old {
-					best[next][g.on[i]] = cost
+				if old, ok := best[next][g.can[i][0]]; !ok || cost < old {
+					best[next][g.can[i][0]] = cost
 				}
 			}
 		}
@@ -86,7 +86,9 @@ func TestPartitionIsMinimal(t *testing.T) {
 				v.On = names[r.IntN(len(names))]
 			}
 			least := leastRuns(dependencies(f), m.Machine.Devices)
-			bound := minSplits(f)
+			c := Certify(f)
+			bound := c.Bound
+			checkPath(t, f, c)
 			if err := cut(m, f); err != nil {
 				t.Fatal(err)
 			}
@@ -104,6 +106,29 @@ func TestPartitionIsMinimal(t *testing.T) {
 		if equal < trials*8/10 {
 			t.Errorf("%d devices: %d of %d are minimal", len(names), equal, trials)
 		}
+	}
+}
+
+// checkPath: the values of a certificate depend on each other in turn, each on
+// another device than the one before, as often as the bound says.
+func checkPath(t *testing.T, f *ir.Func, c Certificate) {
+	t.Helper()
+	on, used := c.Start, map[ir.Device]bool{}
+	reach := map[*ir.Value]bool{} // of the value before; all at first
+	for _, v := range f.Body {
+		used[v.On], reach[v] = true, true
+	}
+	for _, v := range c.Path {
+		if v.On == on || !reach[v] {
+			t.Fatalf("%s on %s does not follow on %s in %v:\n%s", v, v.On, on, c.Path, f)
+		}
+		on, reach = v.On, map[*ir.Value]bool{}
+		for _, w := range f.Body {
+			reach[w] = slices.ContainsFunc(w.Args, func(a *ir.Value) bool { return a == v || reach[a] })
+		}
+	}
+	if c.Bound != max(len(c.Path)+1, len(used)) {
+		t.Fatalf("bound %d, %d devices, path %v", c.Bound, len(used), c.Path)
 	}
 }
 
@@ -173,13 +198,13 @@ func TestPlaceIsMinimal(t *testing.T) {
 				t.Fatalf("%s is on %s, only %s runs it", v, v.On, d)
 			}
 		}
-		have := minSplits(f)
+		have := Certify(f).Bound
 		least := have
 		for set := range 1 << len(free) {
 			for i, v := range free {
 				v.On = devs[set>>i&1]
 			}
-			least = min(least, minSplits(f))
+			least = min(least, Certify(f).Bound)
 		}
 		if have > least {
 			t.Fatalf("%d splits, %d is the least:\n%s\nfixed %v", have, least, f, only)

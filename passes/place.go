@@ -3,6 +3,7 @@ package passes
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"qnc/ir"
@@ -10,12 +11,10 @@ import (
 
 // place gives every weight, state and value its device.
 //
-// What the text has placed stays. The other symbols fill the devices from the
-// last one used back to the first, accelerators by bandwidth before the cpu, so
-// that what does not fit is one stretch at the start of the model. A value
-// goes where its state lies, or else its largest weight, or else to the only
-// device that runs it. The others are free and lie so that a function has the
-// fewest splits and then moves the fewest bytes: see settle.
+// What the text has placed stays; the rest is laid out by cutter. A value goes
+// where its state lies, or else its largest weight, or else to the only device
+// that runs it. The others are free and lie so that a function has the fewest
+// splits and then moves the fewest bytes: see settle.
 func place(m *ir.Module, t *Target) error {
 	if m.Level != ir.LevelGraph {
 		return fmt.Errorf("the module is %s: it has been placed", m.Level)
@@ -32,33 +31,106 @@ func place(m *ir.Module, t *Target) error {
 		if ac, bc := a.Name == "cpu", b.Name == "cpu"; ac != bc {
 			return map[bool]int{false: -1, true: 1}[ac]
 		}
-		return cmp.Compare(b.Bandwidth, a.Bandwidth)
+		return cmp.Or(cmp.Compare(bandwidth(b), bandwidth(a)), cmp.Compare(budget(b), budget(a)))
 	})
+	p.symbolList = slices.Concat(m.Weights, m.State)
+	text := p.devices()
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {
 			v.On = ""
 		}
 	}
-	if err := p.symbols(); err != nil {
-		return err
-	}
-	for _, f := range m.Funcs {
-		if err := p.values(f); err != nil {
-			return fmt.Errorf("%s: %w", f.Name, err)
-		}
-	}
-	arena, err := p.arena()
+	arena, err := p.arena() // nothing is placed: as if each device ran all
 	if err != nil {
 		return err
 	}
+	guess := map[ir.Device]int64{}
+	for _, d := range p.order {
+		guess[d.Name] = arena[""]
+	}
+	u := newUsage(m, p.sizes)
+	var best []ir.Device
+	for range maxRounds {
+		p.put(text)
+		if err := p.round(u, guess); err != nil {
+			return err
+		}
+		if arena, err = p.arena(); err != nil {
+			return err
+		}
+		fits := checkBudgets(m, p.sizes, arena) == nil
+		if best == nil || fits {
+			best = p.devices()
+		}
+		if !fits || len(p.order) == 1 || maps.Equal(guess, arena) {
+			break
+		}
+		guess = arena
+	}
+	if !slices.Equal(best, p.devices()) {
+		p.put(best)
+		if err := p.round(u, nil); err != nil {
+			return err
+		}
+		if arena, err = p.arena(); err != nil {
+			return err
+		}
+	}
 	return checkBudgets(m, p.sizes, arena)
 }
+
+// maxRounds bounds how often symbols are laid out with the arenas that the
+// layout before had: less arena is more room for weights.
+const maxRounds = 3
 
 type placer struct {
 	m     *ir.Module
 	t     *Target
 	sizes ir.Sizes
-	order []ir.DeviceInfo // the preferred first
+	order []ir.DeviceInfo // the preferred first: by bandwidth, then by memory; the cpu last
+
+	symbolList []*ir.Value
+}
+
+// devices returns where the symbols are, put moves them there.
+func (p *placer) devices() []ir.Device {
+	var out []ir.Device
+	for _, s := range p.symbolList {
+		out = append(out, s.On)
+	}
+	return out
+}
+
+func (p *placer) put(devices []ir.Device) {
+	for i, s := range p.symbolList {
+		s.On = devices[i]
+	}
+}
+
+// budget is what a device has for a program.
+func budget(d ir.DeviceInfo) int64 {
+	if d.Mem == 0 {
+		return ir.MaxBytes
+	}
+	return max(d.Mem-d.Reserve, 0)
+}
+
+// round places symbols, then values, with room for arenas.
+func (p *placer) round(u *usage, arena map[ir.Device]int64) error {
+	room := map[ir.Device]int64{}
+	for _, d := range p.order {
+		w, s := symbolBytes(p.m, d.Name, p.sizes)
+		room[d.Name] = budget(d) - arena[d.Name] - w - s
+	}
+	if err := p.symbols(u, room); err != nil {
+		return err
+	}
+	for _, f := range p.m.Funcs {
+		if err := p.values(f); err != nil {
+			return fmt.Errorf("%s: %w", f.Name, err)
+		}
+	}
+	return nil
 }
 
 func (p *placer) canRun(d ir.Device, v *ir.Value) bool {
@@ -76,76 +148,49 @@ func (p *placer) runners(vs ...*ir.Value) []ir.Device {
 	return out
 }
 
-// uses returns the values that read each symbol, views looked through, and the
-// symbols in the order of their first use; those without use come first.
-func (p *placer) uses() (map[*ir.Value][]*ir.Value, []*ir.Value) {
-	users := map[*ir.Value][]*ir.Value{}
-	var used []*ir.Value
-	for _, f := range p.m.Funcs {
-		for _, v := range f.Body {
-			for _, a := range v.Args {
-				if s := viewed(a); s.IsSymbol() && !v.Op.IsView() {
-					if users[s] == nil {
-						used = append(used, s)
-					}
-					users[s] = append(users[s], v)
-				}
-			}
-		}
-	}
-	var order []*ir.Value
-	for _, s := range slices.Concat(p.m.Weights, p.m.State) {
-		if users[s] == nil {
-			order = append(order, s)
-		}
-	}
-	return users, append(order, used...)
-}
-
-// symbols places the weights and the state.
-func (p *placer) symbols() error {
-	users, order := p.uses()
-	room := map[ir.Device]int64{}
-	arena, err := p.arena() // nothing is placed: as if all ran on one device
-	if err != nil {
-		return err
-	}
-	for _, d := range p.m.Machine.Devices {
-		w, s := symbolBytes(p.m, d.Name, p.sizes)
-		room[d.Name] = d.Mem - arena[""] - w - s
-		if d.Mem == 0 {
-			room[d.Name] = ir.MaxBytes
-		}
-	}
-	full := map[ir.Device]bool{}
-	for _, s := range slices.Backward(order) {
-		can := p.runners(users[s]...)
+// symbols places the weights and the state, those that the text has placed
+// first; room is what each device has left for the others.
+func (p *placer) symbols(u *usage, room map[ir.Device]int64) error {
+	free := map[*ir.Value]bool{}
+	for _, s := range u.order {
+		can := p.runners(u.users[s]...)
 		switch _, known := p.m.Machine.Device(s.On); {
 		case s.On != "" && !known:
 			return fmt.Errorf("%s is on %s, which is no device of the module: add a device line", s, s.On)
 		case s.Op == ir.OpState && len(can) == 0:
-			return fmt.Errorf("state %s: no device runs all that uses it: %s", s, devicesOf(p, users[s]))
+			return fmt.Errorf("state %s: no device runs all that uses it: %s", s, devicesOf(p, u.users[s]))
 		case s.Op == ir.OpState && s.On != "" && !slices.Contains(can, s.On):
 			return fmt.Errorf("state %s is on %s, which does not run all that uses it: place it on %s", s, s.On, can[0])
 		case s.On != "":
 			continue
 		case len(can) == 0:
-			can = p.runners(users[s][0])
+			can = p.runners(u.users[s][0])
 		}
-		if len(can) == 0 {
-			return fmt.Errorf("no device runs %q", users[s][0].LongString())
+		switch len(can) {
+		case 0:
+			return fmt.Errorf("no device runs %q", u.users[s][0].LongString())
+		case 1:
+			s.On = can[0]
+			room[s.On] -= bytesOf(s.Type, p.sizes)
+		default:
+			free[s] = true
 		}
-		size := bytesOf(s.Type, p.sizes)
-		s.On = can[len(can)-1]
-		for _, d := range can {
-			if !full[d] && size <= room[d] {
-				s.On = d
-				break
-			}
-			full[d] = true
-		}
-		room[s.On] -= size
 	}
+	layers := u.layers(func(s *ir.Value) bool { return free[s] }, p.sizes)
+	c := newCutter(p.order, room, layers, u, p.sizes)
+	segments, ok := c.best()
+	if !ok { // checkBudgets will say what is missing
+		c.room[len(c.room)-1] = ir.MaxBytes
+		segments, _ = c.best()
+	}
+	c.assign(segments, u, p.sizes, func(s *ir.Value, d ir.Device) {
+		if can := p.runners(u.users[s]...); len(can) > 0 && !slices.Contains(can, d) {
+			d = can[0]
+		} else if len(can) == 0 {
+			d = p.runners(u.users[s][0])[0]
+		}
+		s.On = d
+	})
 	return nil
 }
 
@@ -210,37 +255,4 @@ func (p *placer) arena() (map[ir.Device]int64, error) {
 		}
 	}
 	return most, nil
-}
-
-// A FitError says that a device's memory does not hold what is placed on it.
-type FitError struct {
-	Device                      ir.Device
-	Weights, State, Arena, Have int64 // bytes
-}
-
-func (e *FitError) Error() string {
-	return fmt.Sprintf("needs %s (weights %s, state %s, arena %s), %s has %s: use a smaller -c, -ub or -np, or a smaller quantisation",
-		humanBytes(e.Weights+e.State+e.Arena), humanBytes(e.Weights), humanBytes(e.State), humanBytes(e.Arena), e.Device, humanBytes(e.Have))
-}
-
-// checkBudgets compares what each device must hold with what it has. On the
-// CPU the weights are mapped from their file: they may be larger than its memory.
-func checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
-	for _, d := range m.Machine.Devices {
-		w, s := symbolBytes(m, d.Name, sizes)
-		if d.Name == "cpu" {
-			w = 0
-		}
-		if need := satAdd(satAdd(w, s), arena[d.Name]); d.Mem > 0 && need > d.Mem {
-			return &FitError{d.Name, w, s, arena[d.Name], d.Mem}
-		}
-	}
-	return nil
-}
-
-func humanBytes(n int64) string {
-	if n < 1<<30 {
-		return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
-	}
-	return fmt.Sprintf("%.2f GiB", float64(n)/(1<<30))
 }

@@ -125,7 +125,7 @@ func measureFunc(m *ir.Module, f *ir.Func, sizes ir.Sizes) FuncStats {
 		s.Peak += arenaBytes(f, d.Name, sizes)
 	}
 	if s.Splits > 0 {
-		s.MinSplits = minSplits(f)
+		s.MinSplits = Certify(f).Bound
 	}
 	return s
 }

@@ -2,8 +2,7 @@ package main
 
 import (
 	"os"
-	"regexp"
-	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,6 +63,11 @@ func compile(c *cobra.Command, model string, o *compiler.Options, p placement) (
 	if err := p.check(); err != nil {
 		return nil, err
 	}
+	o.Placement = p.flags
+	var err error
+	if o.Placement.Overrides, err = p.rules.all(); err != nil {
+		return nil, err
+	}
 	o.Threads = max(o.Threads, 0) // -1 is the table's word for "not given"
 	o.Stdout, o.Stderr = c.OutOrStdout(), c.ErrOrStderr()
 	o.Progress = isTerminal(o.Stderr)
@@ -82,45 +86,85 @@ func isTerminal(w any) bool {
 
 // A placement holds the flags that place a model on GPUs.
 type placement struct {
-	layers, experts, split, mode, main, target, driver string
-	cpuExperts                                         bool
-	tensors                                            []string
+	flags          compiler.Placement
+	rules          overrides
+	target, driver string
 }
 
 func (p *placement) vars() map[string]any {
 	return map[string]any{
-		"n-gpu-layers": &p.layers, "cpu-moe": &p.cpuExperts, "n-cpu-moe": &p.experts, "override-tensor": &p.tensors,
-		"tensor-split": &p.split, "split-mode": &p.mode, "main-gpu": &p.main, "target-gpu": &p.target, "cuda-driver": &p.driver,
+		"n-gpu-layers": &p.flags.Layers, "tensor-split": &p.flags.Split, "split-mode": &p.flags.Mode, "main-gpu": &p.flags.Main,
+		"cpu-moe": rule{&p.rules, cpuMoE}, "n-cpu-moe": rule{&p.rules, cpuMoEBlocks}, "override-tensor": rule{&p.rules, compiler.ParseOverrides},
+		"target-gpu": &p.target, "cuda-driver": &p.driver,
 	}
 }
 
-// check accepts what makes no difference without a GPU and refuses the rest.
+// check refuses what needs an emitter for GPUs.
 func (p *placement) check() error {
-	for _, f := range []struct {
-		flag, value string
-		harmless    []string
-		cure        string
-	}{
-		{"-ngl", p.layers, []string{"auto", "0"}, "-ngl 0"},
-		{"-ts", p.split, []string{""}, "no -ts"},
-		{"-mg", p.main, []string{"0"}, "no -mg"},
-		{"--target-gpu", p.target, []string{""}, "no --target-gpu"},
-		{"--cuda-driver", p.driver, []string{""}, "no --cuda-driver"},
-	} {
-		if !slices.Contains(f.harmless, f.value) {
-			return fault.New(fault.Usage, "%s %s: this version of qnc compiles for the CPU only: give %s", f.flag, f.value, f.cure)
-		}
-	}
-	for _, list := range p.tensors {
-		for rule := range strings.SplitSeq(list, ",") {
-			re, device, ok := strings.Cut(rule, "=")
-			if _, err := regexp.Compile(re); !ok || err != nil {
-				return fault.New(fault.Usage, "-ot %s: not REGEXP=DEVICE", rule)
-			}
-			if !strings.EqualFold(device, "cpu") {
-				return fault.New(fault.Usage, "-ot %s: this version of qnc compiles for the CPU only: name the device CPU", rule)
-			}
+	for flag, value := range map[string]string{"--target-gpu": p.target, "--cuda-driver": p.driver} {
+		if value != "" {
+			return fault.New(fault.Usage, "%s %s: this version of qnc compiles for the CPU only: leave it out", flag, value)
 		}
 	}
 	return nil
+}
+
+// overrides collects what -ot, -cmoe and -ncmoe say, in the order given.
+type overrides []override
+
+type override struct {
+	text  string
+	parse func(string) ([]compiler.Override, error)
+}
+
+func (l overrides) all() ([]compiler.Override, error) {
+	var out []compiler.Override
+	for _, o := range l {
+		more, err := o.parse(o.text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+// A rule is one of these flags.
+type rule struct {
+	list  *overrides
+	parse func(string) ([]compiler.Override, error)
+}
+
+func (r rule) Set(s string) error {
+	*r.list = append(*r.list, override{s, r.parse})
+	return nil
+}
+
+// String is part of the key of the cache of qnc run: the rules in their order.
+func (r rule) String() string {
+	var words []string
+	if r.list != nil {
+		list, _ := r.list.all()
+		for _, o := range list {
+			words = append(words, o.Flag)
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func (r rule) Type() string { return "rule" }
+
+func cpuMoE(s string) ([]compiler.Override, error) {
+	if s != "true" {
+		return nil, nil
+	}
+	return []compiler.Override{compiler.CPUExperts(-1)}, nil
+}
+
+func cpuMoEBlocks(s string) ([]compiler.Override, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	return []compiler.Override{compiler.CPUExperts(n)}, nil
 }

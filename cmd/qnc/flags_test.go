@@ -5,15 +5,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+
+	"qnc/compiler"
 	"qnc/runtime/fault"
+	"qnc/runtime/flags"
 )
 
 func TestNormalise(t *testing.T) {
 	t.Setenv("LLAMA_ARG_UBATCH", "64")
 	for _, c := range []struct{ args, want string }{
-		{"compile m.gguf -ngl 0 -c 512 --cpu_moe", "compile --ctx-size=512 --ubatch-size=64 --n-gpu-layers=0 --cpu-moe=true -- m.gguf"},
+		{"compile m.gguf -ngl 0 -c 512 --cpu_moe", "compile --ubatch-size=64 --n-gpu-layers=0 --ctx-size=512 --cpu-moe=true -- m.gguf"},
 		{"opt -passes=cse,dce f.qir", "opt --passes=cse,dce -- f.qir"},
-		{"run -np 2 m.gguf -p hi -c 99 -temp 0", "run --ctx-size=99 --ubatch-size=64 --parallel=2 -- m.gguf -p hi -temp 0"},
+		{"run -np 2 m.gguf -p hi -c 99 -temp 0", "run --ubatch-size=64 --parallel=2 --ctx-size=99 -- m.gguf -p hi -temp 0"},
 		{"run m.gguf -h", "run --ubatch-size=64 -- m.gguf -h"},
 		{"compile m.gguf -h", "help compile"},
 		{"-help", "help"},
@@ -26,31 +30,28 @@ func TestNormalise(t *testing.T) {
 	}
 }
 
-func TestPlacement(t *testing.T) {
-	plain := placement{layers: "auto", experts: "0", mode: "layer", main: "0"}
-	for _, c := range []struct {
-		change func(*placement)
-		ok     bool
-	}{
-		{func(*placement) {}, true},
-		{func(p *placement) { p.layers = "0" }, true},
-		{func(p *placement) { p.layers = "all" }, false},
-		{func(p *placement) { p.cpuExperts, p.experts = true, "40" }, true},
-		{func(p *placement) { p.tensors = []string{"exps=CPU,shexp=cpu"} }, true},
-		{func(p *placement) { p.tensors = []string{"exps=CPU,shexp=cuda:0"} }, false},
-		{func(p *placement) { p.tensors = []string{"exps"} }, false},
-		{func(p *placement) { p.tensors = []string{"(=CPU"} }, false},
-		{func(p *placement) { p.split = "3,1" }, false},
-		{func(p *placement) { p.mode = "none" }, true},
-		{func(p *placement) { p.main = "1" }, false},
-		{func(p *placement) { p.target = "sm_90" }, false},
-		{func(p *placement) { p.driver = "purego" }, false},
+// TestRules: -ot, -cmoe and -ncmoe keep the order in which they were given.
+func TestRules(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"", ""},
+		{"-cmoe -ot a=CUDA0,b=CPU -ncmoe 3", "-cmoe -ot a=CUDA0 -ot b=CPU -ncmoe 3"},
+		{"-ot a=cuda:0 --n-cpu-moe 2 -ot c=CPU --cpu-moe", "-ot a=cuda:0 -ncmoe 2 -ot c=CPU -cmoe"},
+		{"-ncmoe 0 --cpu-moe=false", ""},
 	} {
-		p := plain
-		c.change(&p)
-		err := p.check()
-		if (err == nil) != c.ok || err != nil && fault.CodeOf(err) != fault.Usage {
-			t.Errorf("%+v: %v", p, err)
+		var p placement
+		cmd := &cobra.Command{Use: "run"}
+		bind(cmd, variables(&compiler.Options{}, &p))
+		args, err := flags.Normalize(flags.Run, strings.Fields(c.args), nil)
+		if err == nil {
+			err = cmd.ParseFlags(args)
+		}
+		if have := (rule{list: &p.rules}).String(); err != nil || have != c.want {
+			t.Errorf("%s: have %q, %v, want %q", c.args, have, err, c.want)
+		}
+	}
+	for _, bad := range []string{"exps", "(=CPU", "=CPU", "a="} {
+		if _, err := compiler.ParseOverrides(bad); fault.CodeOf(err) != fault.Usage {
+			t.Errorf("-ot %s: %v", bad, err)
 		}
 	}
 }

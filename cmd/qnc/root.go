@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"qnc/compiler"
 	"qnc/runtime/fault"
@@ -171,6 +172,8 @@ func bind(c *cobra.Command, vars map[string]any) {
 			fs.StringVarP(p, row.Name, letter, row.Default, row.Help)
 		case *[]string:
 			fs.StringArrayVarP(p, row.Name, letter, nil, row.Help)
+		case pflag.Value:
+			fs.VarP(p, row.Name, letter, row.Help)
 		default:
 			panic(fmt.Sprintf("BUG: flag %s of qnc %s has no variable", row.Name, c.Name()))
 		}

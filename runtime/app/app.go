@@ -1,5 +1,5 @@
 // Package app is the command line of an emitted program: chat, complete,
-// tokenize, apply-template, perplexity, bench, info, verify, completion.
+// tokenize, apply-template, perplexity, bench, sweep-bench, info, verify, completion.
 package app
 
 import (
@@ -67,6 +67,7 @@ var commands = map[flags.Command]func(*app) error{
 	flags.ApplyTemplate: (*app).applyTemplate,
 	flags.Perplexity:    (*app).perplexity,
 	flags.Bench:         (*app).bench,
+	flags.SweepBench:    (*app).sweepBench,
 	flags.Info:          (*app).info,
 	flags.Verify:        (*app).verify,
 	flags.Completion:    (*app).completion,
@@ -157,6 +158,14 @@ func (a *app) open() error {
 	generates := a.cmd&(flags.Chat|flags.Complete|flags.Perplexity) != 0
 	if generates { // -1 and 0 are both the engine's choice
 		opt.Threads, opt.BatchThreads = max(0, a.set.Int("threads")), max(0, a.set.Int("threads-batch"))
+	}
+	opt.MetaOnly = a.cmd&(flags.Tokenize|flags.ApplyTemplate|flags.Verify) != 0
+	opt.Note = func(line string) { fmt.Fprintf(a.Stderr, "%s: %s\n", a.Name, line) }
+	bar := a.newBar("loading weights")
+	opt.Progress = func(done, total int64) {
+		if bar.set(done, total); done == total {
+			bar.clear()
+		}
 	}
 	r, err := a.Open(opt)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 )
 
@@ -18,6 +19,7 @@ type test struct {
 	prompt, gen                   int
 	time                          time.Time
 	samples                       []time.Duration
+	trace                         *engine.Trace // taken with --ops
 }
 
 // name is what the column "test" shows: pp512, tg128, pp512+tg128, "pp512 @ d4096".
@@ -125,6 +127,9 @@ func (a *app) bench() error {
 	if err != nil {
 		return err
 	}
+	if a.set.Bool("ops") {
+		return a.benchOps(tests)
+	}
 	var tables []table
 	for _, w := range []struct {
 		flag string
@@ -142,7 +147,7 @@ func (a *app) bench() error {
 	for i := range tables {
 		tables[i].format.head(&tables[i], m)
 	}
-	b := &bencher{a: a, rng: rand.New(rand.NewPCG(1, 2)), row: make([]float32, a.Info.NumVocab)}
+	b := newBencher(a)
 	for i, t := range tests {
 		if err := b.measure(a.ctx, t, fmt.Sprintf("benchmark %d/%d", i+1, len(tests))); err != nil {
 			return err
@@ -162,6 +167,12 @@ type bencher struct {
 	a   *app
 	rng *rand.Rand
 	row []float32
+
+	deep engine.State // after the context of the last test that had one
+}
+
+func newBencher(a *app) *bencher {
+	return &bencher{a: a, rng: rand.New(rand.NewPCG(1, 2)), row: make([]float32, a.Info.NumVocab)}
 }
 
 func (b *bencher) measure(ctx context.Context, t *test, title string) error {
@@ -183,8 +194,8 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 	t.time = time.Now().UTC()
 	if a.set.Bool("warmup") {
 		say("warmup %s", t.name())
-		a.r.Reset(0)
-		if err := b.prompt(ctx, t, t.prompt); err != nil {
+		b.start(t)
+		if err := b.prompt(ctx, t.batch, t.prompt); err != nil {
 			return err
 		}
 		if err := b.gen(ctx, min(t.gen, 1)); err != nil {
@@ -192,29 +203,45 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 		}
 	}
 	for i := range a.set.Int("repetitions") {
-		a.r.Reset(0)
-		if t.depth > 0 {
-			say("depth %d, run %d/%d", t.depth, i+1, a.set.Int("repetitions"))
-			if err := b.prompt(ctx, t, t.depth); err != nil {
+		if !b.start(t) {
+			say("depth %d", t.depth)
+			if err := b.prompt(ctx, t.batch, t.depth); err != nil {
 				return err
 			}
+			a.r.Save(0, &b.deep)
 		}
 		say("%s, run %d/%d", t.name(), i+1, a.set.Int("repetitions"))
+		if t.trace != nil {
+			a.r.SetTrace(t.trace)
+		}
 		start := time.Now()
-		if err := b.prompt(ctx, t, t.prompt); err != nil {
+		if err := b.prompt(ctx, t.batch, t.prompt); err != nil {
 			return err
 		}
 		if err := b.gen(ctx, t.gen); err != nil {
 			return err
 		}
 		t.samples = append(t.samples, time.Since(start))
+		a.r.SetTrace(nil)
 	}
 	return nil
 }
 
+// start takes the sequence to the depth of t, if it has been there already;
+// otherwise it is empty and start reports whether that is where t begins.
+func (b *bencher) start(t *test) bool {
+	if t.depth > 0 && t.depth == b.deep.Len {
+		b.a.r.Restore(0, &b.deep)
+		return true
+	}
+	b.deep.Len = 0 // its cells will be overwritten
+	b.a.r.Reset(0)
+	return t.depth == 0
+}
+
 func (b *bencher) token() int32 { return int32(b.rng.IntN(b.a.Info.NumVocab)) }
 
-func (b *bencher) prompt(ctx context.Context, t *test, n int) error {
+func (b *bencher) prompt(ctx context.Context, batch, n int) error {
 	tokens := make([]int32, n)
 	for i := range tokens {
 		tokens[i] = b.token()
@@ -222,7 +249,7 @@ func (b *bencher) prompt(ctx context.Context, t *test, n int) error {
 	if n > 0 && b.a.tok.AddBOS && b.a.tok.BOS >= 0 {
 		tokens[0] = b.a.tok.BOS
 	}
-	return evalPrompt(ctx, b.a.r, tokens, t.batch, b.row)
+	return evalPrompt(ctx, b.a.r, tokens, batch, b.row)
 }
 
 func (b *bencher) gen(ctx context.Context, n int) error {

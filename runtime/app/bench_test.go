@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,8 +62,30 @@ func TestBenchWork(t *testing.T) {
 	for _, p := range f.prompts {
 		sizes = append(sizes, len(p))
 	}
-	if f.resets != 2 || most != 203 || len(sizes) != 4 || sizes[0] != 100 || f.threads != [2]int{3, 3} {
-		t.Errorf("%d resets, %d tokens at most, batches %v, threads %v", f.resets, most, sizes, f.threads)
+	// The context is evaluated once, in two batches, and taken up again for the second run.
+	if f.resets != 1 || f.restores != 1 || most != 203 || !slices.Equal(sizes, []int{100, 100}) || f.threads != [2]int{3, 3} {
+		t.Errorf("%d resets, %d restores, %d tokens at most, batches %v, threads %v", f.resets, f.restores, most, sizes, f.threads)
+	}
+}
+
+// TestBenchDepth: tests at one depth share its context, also with their warmups;
+// a test between them that is elsewhere does not.
+func TestBenchDepth(t *testing.T) {
+	for _, c := range []struct {
+		depth string
+		deep  int // prompts of 100 tokens, which fill the context
+	}{{"100", 1}, {"100,0", 1}, {"100,0,100", 2}} {
+		f := newFake(t)
+		r := run(t, f, "bench", "-p", "8", "-n", "3", "-d", c.depth, "-r", "2", "-b", "128")
+		deep := 0
+		for _, p := range f.prompts {
+			if len(p) == 100 {
+				deep++
+			}
+		}
+		if r.code != 0 || deep != c.deep {
+			t.Errorf("-d %s: exit %d, the context was evaluated %d times, want %d: %s", c.depth, r.code, deep, c.deep, r.stderr)
+		}
 	}
 }
 

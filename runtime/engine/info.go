@@ -64,11 +64,24 @@ type Runner interface {
 	// Reset empties sequence seq.
 	Reset(seq int)
 
+	// Save copies into st what Restore needs to take sequence seq back to its present
+	// length. Cells of the KV cache are not copied: between the two calls the sequence
+	// may only have grown, or been restored to a state that was at least as long.
+	Save(seq int, st *State)
+	Restore(seq int, st *State)
+
 	// SetUbatch sets how many tokens one step of Prompt takes, at most Info().NumUbatch.
 	SetUbatch(n int)
 
 	// SetThreads sets the threads of Decode and of Prompt.
 	SetThreads(decode, prompt int)
+
+	// SetTrace takes the time of every kernel of the steps from here on, until SetTrace(nil).
+	SetTrace(*Trace)
+
+	// Peak measures what the machine does at best with the threads of Decode: reads
+	// of the weights, and this program's products in the caches. It takes about a second.
+	Peak() Peaks
 
 	// Verify hashes all weights and compares them with the digests of the compile.
 	Verify(progress func(done, total int64)) error

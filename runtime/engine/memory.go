@@ -14,10 +14,10 @@ import (
 // checkMemory refuses a plan that this machine cannot hold: a Go program that
 // fails to get memory ends without a word to its caller.
 // memory is what there is, free what may still be reserved of addresses.
-func checkMemory(m *Model, memory, free uint64) error {
+func checkMemory(m *Model, plan Plan, memory, free uint64) error {
 	need := uint64(0)
 	for _, part := range [][2]int{
-		{m.Plan.ArenaBytes, 1}, {m.Plan.KVBytes, 1}, {m.Plan.RecurrentFloats, 4 * m.Info.NumSeq},
+		{plan.ArenaBytes, 1}, {plan.KVBytes, 1}, {plan.RecurrentFloats, 4 * m.Info.NumSeq},
 	} {
 		hi, lo := bits.Mul64(uint64(part[0]), uint64(part[1]))
 		sum, carry := bits.Add64(need, lo, 0)

@@ -24,7 +24,7 @@ func TestCheckMemory(t *testing.T) {
 		{m, 4 * gib, 4 * gib, "the program needs 4.2 GiB of addresses beside its weights, the limit (ulimit -v) leaves 4.0 GiB: raise it, or recompile"},
 		{huge, 1 << 60, math.MaxUint64, "beside its weights"},
 	} {
-		err := checkMemory(c.m, c.memory, c.free)
+		err := checkMemory(c.m, c.m.Plan, c.memory, c.free)
 		if c.want == "" {
 			if err != nil {
 				t.Errorf("memory %d, free %d: %v", c.memory, c.free, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"qnc/runtime/cost"
 	"qnc/runtime/fault"
 	"qnc/runtime/kernel"
 	"qnc/runtime/pack"
@@ -13,6 +14,16 @@ import (
 // of the compile but New.
 type Model struct {
 	Info Info
+	Plan Plan
+	New  func(*Memory) (*Program, error)
+
+	// CPU is the same model without a GPU, nil where the machine that it was
+	// compiled for could not hold it so. It runs when New finds no usable GPU.
+	CPU *Variant
+}
+
+// A Variant is another way to run a model, with the same weights.
+type Variant struct {
 	Plan Plan
 	New  func(*Memory) (*Program, error)
 }
@@ -31,6 +42,8 @@ type Memory struct {
 	Arena     []byte
 	Recurrent []float32 // NumSeq regions of RecurrentFloats
 	KV        []byte
+	Info      *Info
+	Progress  func(done, total int64) // of loading weights to devices; may be nil
 	err       error
 }
 
@@ -58,6 +71,15 @@ func (m *Memory) Bytes(off, n int) []byte     { return m.Arena[off : off+n : off
 type Program struct {
 	Prefill, Decode             func(*Thread, *Step)
 	PrefillLogits, DecodeLogits []float32 // rows of NumVocab, valid until the next step
+
+	PrefillLines, DecodeLines []cost.Line // what their kernels cost, in order
+	Products                  []Product
+
+	// What a program with devices has beside; nil without.
+	Err   func() error  // the first fault of a step; no later one comes to its end
+	Reset func(seq int) // makes the recurrent state on devices zero
+	Close func() error  // gives the devices back
+	Notes []string      // a line each, for who started the program
 }
 
 // A Step is the input of one run: tokens of one sequence at consecutive positions.

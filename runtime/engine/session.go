@@ -23,6 +23,11 @@ type Options struct {
 	Threads      int    // of Decode; 0: Info.DefaultThreads, or one a core
 	BatchThreads int    // of Prompt; 0: as Threads
 	Weights      string // path of the weights file; "": beside or inside the executable
+
+	MetaOnly bool // for what Meta and Verify give: no memory is allocated, no device opened
+
+	Progress func(done, total int64) // of loading weights to devices; may be nil
+	Note     func(line string)       // says what was loaded where; may be nil
 }
 
 // MaxThreads bounds -t.
@@ -32,6 +37,7 @@ const MaxThreads = 1024
 // for concurrent use.
 type Session struct {
 	model   *Model
+	plan    Plan // of the variant that runs
 	weights *pack.File
 	meta    *gguf.File
 	prog    *Program
@@ -47,6 +53,7 @@ type Session struct {
 	teams   map[int]*Team
 	decode  *Team
 	prefill *Team
+	trace   *Trace
 
 	stepPrefill, stepDecode func(*Thread) // made once: a method value allocates
 }
@@ -87,19 +94,17 @@ func Open(m *Model, opt Options) (*Session, error) {
 		w.Close()
 		return nil, err
 	}
-	if err := checkMemory(m, totalMemory(), freeAddresses()); err != nil {
+	if opt.MetaOnly {
+		return s, nil
+	}
+	if err := s.start(opt.Progress); err != nil {
 		w.Close()
 		return nil, err
 	}
-	s.mem = Memory{
-		Weights:   w,
-		Arena:     aligned(m.Plan.ArenaBytes),
-		Recurrent: make([]float32, m.Plan.RecurrentFloats*m.Info.NumSeq),
-		KV:        aligned(m.Plan.KVBytes),
-	}
-	if s.prog, err = m.New(&s.mem); err != nil {
-		w.Close()
-		return nil, err
+	if opt.Note != nil {
+		for _, n := range s.prog.Notes {
+			opt.Note(n)
+		}
 	}
 	s.stepPrefill = func(th *Thread) { s.prog.Prefill(th, &s.step) }
 	s.stepDecode = func(th *Thread) { s.prog.Decode(th, &s.step) }
@@ -109,6 +114,39 @@ func Open(m *Model, opt Options) (*Session, error) {
 	s.SetThreads(threads, cmpOr(opt.BatchThreads, threads))
 	debug.SetGCPercent(400) // what remains to collect is small and lies outside the steps
 	return s, nil
+}
+
+// start allocates the memory of the model's first variant that can run here, and builds it.
+func (s *Session) start(progress func(done, total int64)) error {
+	m := s.model
+	err := s.build(m.Plan, m.New, progress)
+	if m.CPU == nil || fault.CodeOf(err) != fault.Missing {
+		return err
+	}
+	why := err
+	if err := s.build(m.CPU.Plan, m.CPU.New, progress); err != nil {
+		return err
+	}
+	s.prog.Notes = append(s.prog.Notes, fmt.Sprintf("no GPU is used, the CPU runs the whole model: %v", why))
+	return nil
+}
+
+func (s *Session) build(plan Plan, build func(*Memory) (*Program, error), progress func(done, total int64)) (err error) {
+	in := &s.model.Info
+	if err := checkMemory(s.model, plan, totalMemory(), freeAddresses()); err != nil {
+		return err
+	}
+	s.plan = plan
+	s.mem = Memory{
+		Weights:   s.weights,
+		Arena:     aligned(plan.ArenaBytes),
+		Recurrent: make([]float32, plan.RecurrentFloats*in.NumSeq),
+		KV:        aligned(plan.KVBytes),
+		Info:      in,
+		Progress:  progress,
+	}
+	s.prog, err = build(&s.mem)
+	return err
 }
 
 func cmpOr(xs ...int) int {
@@ -159,7 +197,7 @@ func (s *Session) SetThreads(decode, prompt int) {
 	team := func(n int) *Team {
 		n = max(1, min(n, MaxThreads))
 		if s.teams[n] == nil {
-			s.teams[n] = NewTeam(n, s.model.Plan.ScratchFloats, weightsLost)
+			s.teams[n] = NewTeam(n, s.plan.ScratchFloats, weightsLost)
 		}
 		return s.teams[n]
 	}
@@ -175,8 +213,11 @@ func weightsLost(err error) {
 // Reset empties a sequence: its recurrent state becomes zero; cells of the KV
 // cache are overwritten before they are read.
 func (s *Session) Reset(seq int) {
-	n := s.model.Plan.RecurrentFloats
+	n := s.plan.RecurrentFloats
 	clear(s.mem.Recurrent[seq*n:][:n])
+	if s.prog.Reset != nil {
+		s.prog.Reset(seq)
+	}
 	s.used[seq] = 0
 }
 
@@ -218,9 +259,12 @@ func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []in
 			n++
 		}
 		s.fill(seq, part, n)
-		if ctx.Err() != nil || !s.prefill.Run(s.stepPrefill) {
+		if ctx.Err() != nil || !s.runPrefill() {
 			s.Reset(seq) // its recurrent state may be half-written
 			return fault.Wrap(fault.Interrupted, ctx.Err())
+		}
+		if err := s.fault(); err != nil {
+			return err
 		}
 		s.used[seq] += len(part)
 		copy(out, s.prog.PrefillLogits[:n*nv])
@@ -237,9 +281,20 @@ func (s *Session) Decode(seq int, token int32) ([]float32, error) {
 	}
 	s.rows[0] = 0
 	s.fill(seq, one[:], 1)
-	s.decode.Run(s.stepDecode)
+	s.runDecode()
+	if err := s.fault(); err != nil {
+		return nil, err
+	}
 	s.used[seq]++
 	return s.prog.DecodeLogits[:s.model.Info.NumVocab], nil
+}
+
+// fault is what a device of the program reports, after which none of its steps is good.
+func (s *Session) fault() error {
+	if s.prog.Err == nil {
+		return nil
+	}
+	return s.prog.Err()
 }
 
 // fill sets the step's inputs; the first rows entries of s.rows are set already.
@@ -255,10 +310,14 @@ func (s *Session) fill(seq int, tokens []int32, rows int) {
 // Verify implements Runner.
 func (s *Session) Verify(progress func(done, total int64)) error { return s.weights.Verify(progress) }
 
-// Close ends the threads and unmaps the weights.
+// Close ends the threads, gives devices back and unmaps the weights.
 func (s *Session) Close() error {
 	for _, t := range s.teams {
 		t.Close()
 	}
-	return s.weights.Close()
+	var err error
+	if s.prog != nil && s.prog.Close != nil && s.fault() == nil { // after a fault the driver only repeats it
+		err = s.prog.Close()
+	}
+	return errors.Join(err, s.weights.Close())
 }

@@ -147,6 +147,35 @@ func TestPrompt(t *testing.T) {
 	}
 }
 
+// TestRestore: after Restore a sequence goes on as if what came after Save had
+// not been; the other sequence does not notice.
+func TestRestore(t *testing.T) {
+	s, _ := mustOpen(t)
+	var st State
+	prompt(t, s, 0, []int32{2, 2, 2})
+	prompt(t, s, 1, []int32{1, 3})
+	s.Save(1, &st)
+	want := prompt(t, s, 1, []int32{2, 1}, 1)
+	for range 2 {
+		s.Restore(1, &st)
+		if s.Len(1) != 2 {
+			t.Errorf("length %d after Restore, want 2", s.Len(1))
+		}
+		if got := prompt(t, s, 1, []int32{2, 1}, 1); !slices.Equal(got, want) {
+			t.Errorf("logits %v after Restore, want %v", got, want)
+		}
+		if _, err := s.Decode(1, 3); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out := prompt(t, s, 0, []int32{0}, 0); out[0] != 6.5 || out[3] != 2 {
+		t.Errorf("the other sequence has %v", out)
+	}
+	if n := testing.AllocsPerRun(10, func() { s.Save(1, &st); s.Restore(1, &st) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // TestSequences: sequences do not see each other; Reset empties one.
 func TestSequences(t *testing.T) {
 	s, _ := mustOpen(t)

@@ -11,6 +11,7 @@ const (
 	ApplyTemplate
 	Perplexity
 	Bench
+	SweepBench
 	Info
 	Verify
 	Completion
@@ -26,7 +27,8 @@ const (
 	Doctor
 
 	chats   = Chat | Complete
-	runs    = chats | Perplexity | Bench
+	benches = Bench | SweepBench
+	runs    = chats | Perplexity | benches
 	binary  = runs | Tokenize | ApplyTemplate | Info | Verify
 	plans   = Compile | Run | Fit
 	nothing = Command(0)
@@ -48,6 +50,7 @@ var Commands = []CommandInfo{
 	{ApplyTemplate, "apply-template", "-f REQUEST.json", "print the prompt that a chat request becomes"},
 	{Perplexity, "perplexity", "-f FILE", "perplexity of a text, or KL divergence to a base"},
 	{Bench, "bench", "", "tokens per second, as llama-bench prints them"},
+	{SweepBench, "sweep-bench", "", "tokens per second over a growing context, as ik_llama.cpp's sweep-bench prints them"},
 	{Info, "info", "", "what was compiled, and the memory plan"},
 	{Verify, "verify", "", "hash the weights and compare with the digests of the compile"},
 	{Completion, "completion", "bash | zsh | fish", "print a completion script for a shell"},

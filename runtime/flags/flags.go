@@ -110,8 +110,12 @@ type Set struct {
 	Args []string // what is not a flag
 	cmd  Command
 	vals map[string][]string
+	list []given           // as given, variables first
 	said map[string]string // how the flag was written, for messages
 }
+
+// A given is one value of a flag.
+type given struct{ name, val string }
 
 // Parse reads the arguments of cmd; flags that are not given are taken from
 // their environment variable (os.LookupEnv when env is nil), then from the table.
@@ -141,6 +145,8 @@ func Parse(cmd Command, args []string, env func(string) (string, bool)) (*Set, e
 		}
 		args = args[n:]
 	}
+	written := s.list
+	s.list = nil
 	for i := range table {
 		f := &table[i]
 		if f.In&cmd == 0 || s.Has(f.Name) || f.Var() == "" {
@@ -161,6 +167,7 @@ func Parse(cmd Command, args []string, env func(string) (string, bool)) (*Set, e
 			return nil, err
 		}
 	}
+	s.list = append(s.list, written...)
 	return s, nil
 }
 
@@ -214,7 +221,9 @@ func (s *Set) put(f *Flag, said, val string) error {
 		fallthrough
 	default:
 		s.vals[f.Name] = []string{val}
+		s.list = slices.DeleteFunc(s.list, func(g given) bool { return g.name == f.Name })
 	}
+	s.list = append(s.list, given{f.Name, val})
 	s.said[f.Name] = said
 	return nil
 }

@@ -178,7 +178,7 @@ func TestNormalize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "--ctx-size=4096 --parallel=2 --n-gpu-layers=99 --override-tensor=a=CPU --override-tensor=b=CPU --output=out --verbose=true -- m.gguf"
+	want := "--n-gpu-layers=99 --ctx-size=4096 --parallel=2 --override-tensor=a=CPU --override-tensor=b=CPU --verbose=true --output=out -- m.gguf"
 	if s := strings.Join(got, " "); s != want {
 		t.Errorf("got  %s\nwant %s", s, want)
 	}

@@ -3,21 +3,17 @@ package flags
 import "qnc/runtime/fault"
 
 // Normalize rewrites the arguments of a qnc command so that a POSIX parser
-// understands them: -ngl 99 becomes --n-gpu-layers=99. Flags that are not given
-// are added from their environment variables. Everything else is left as it is.
+// understands them: -ngl 99 becomes --n-gpu-layers=99, in the order given, in front
+// those that only an environment variable gives. Everything else is left as it is.
 func Normalize(cmd Command, args []string, env func(string) (string, bool)) ([]string, error) {
 	s, err := Parse(cmd, args, env)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for i := range table {
-		f := &table[i]
-		if f.In&cmd == 0 || f.Fate >= Silent {
-			continue
-		}
-		for _, v := range s.vals[f.Name] {
-			out = append(out, "--"+f.Name+"="+v)
+	for _, g := range s.list {
+		if f, _ := lookup(cmd, g.name); f.Fate < Silent {
+			out = append(out, "--"+g.name+"="+g.val)
 		}
 	}
 	if len(s.Args) > 0 {

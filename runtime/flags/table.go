@@ -8,7 +8,7 @@ var table = []Flag{
 	{Name: "help", Alt: []string{"h", "usage"}, Kind: Bool, In: binary | Completion, Help: "print this help"},
 	{Name: "version", Kind: Bool, In: binary | Completion, Help: "print the version"},
 	{Name: "json", Kind: Bool, In: Info | Perplexity | Tokenize | ApplyTemplate | Inspect | Fit | Ops | Passes | Doctor, Help: "print JSON"},
-	{Name: "verbose", Alt: []string{"v", "log-verbose"}, Kind: Bool, In: chats | Perplexity | Bench | Verify, Help: "say more on stderr"},
+	{Name: "verbose", Alt: []string{"v", "log-verbose"}, Kind: Bool, In: chats | Perplexity | benches | Verify, Help: "say more on stderr"},
 
 	// Text.
 	{Name: "prompt", Alt: []string{"p"}, Kind: String, Arg: "TEXT", In: chats | Tokenize | Perplexity, Help: "the text"},
@@ -59,9 +59,14 @@ var table = []Flag{
 	{Name: "delay", Kind: Int, Arg: "SECONDS", Default: "0", Min: 0, Max: 86400, In: Bench, Help: "pause before each test"},
 	{Name: "output", Alt: []string{"o"}, Kind: String, Arg: "FORMAT", Default: "md", Words: []string{"md", "csv", "json", "jsonl"}, In: Bench, Help: "md, csv, json or jsonl on stdout"},
 	{Name: "output-err", Alt: []string{"oe"}, Kind: String, Arg: "FORMAT", Default: "none", Words: []string{"none", "md", "csv", "json", "jsonl"}, In: Bench, Help: "the same on stderr"},
+	{Name: "ops", Kind: Bool, In: Bench, Help: "time, bytes and multiply-adds of each op instead; with -v of each kernel call"},
+	{Name: "n-predict", Alt: []string{"n", "predict"}, Env: "N_PREDICT", Kind: Int, Arg: "N", Default: "0", Min: 0, Max: maxCount, In: SweepBench, Help: "tokens to generate at each length, 0: a quarter of -ub"},
+	{Name: "n-repetitions", Alt: []string{"r", "nrep"}, Kind: Int, Arg: "N", Default: "1", Min: 1, Max: 1e6, In: SweepBench, Help: "runs of each row; from 2 on their spread is printed too"},
+	{Name: "sweep-stride", Kind: Int, Arg: "N", Default: "1", Min: 1, Max: maxCount, In: SweepBench, Help: "measure every Nth row, pass the others quickly"},
+	{Name: "output-format", Alt: []string{"o", "output"}, Kind: String, Arg: "FORMAT", Default: "md", Words: []string{"md", "jsonl"}, In: SweepBench, Help: "md or jsonl"},
 	{Name: "progress", Kind: Bool, In: Bench, Help: "a line on stderr for each run"},
-	{Name: "warmup", No: []string{"no-warmup"}, Kind: Bool, Default: "true", In: Bench, Help: "one run before each test that does not count"},
-	{Name: "threads", Alt: []string{"t"}, Kind: Ints, Arg: "N,..", Min: 1, Max: MaxThreads, In: Bench, Help: "threads"},
+	{Name: "warmup", No: []string{"no-warmup"}, Kind: Bool, Default: "true", In: benches, Help: "one run before each test that does not count"},
+	{Name: "threads", Alt: []string{"t"}, Kind: Ints, Arg: "N,..", Min: 1, Max: MaxThreads, In: benches, Help: "threads; each number of a list in turn"},
 	{Name: "batch-size", Alt: []string{"b"}, Env: "BATCH", Kind: Ints, Arg: "N,..", Min: 1, Max: maxCount, In: Bench, Help: "tokens of one batch, at most what was compiled"},
 	{Name: "ubatch-size", Alt: []string{"ub"}, Env: "UBATCH", Kind: Ints, Arg: "N,..", Min: 1, Max: maxCount, In: Bench, Help: "tokens of one step, at most what was compiled"},
 
@@ -71,9 +76,9 @@ var table = []Flag{
 	{Name: "perf", No: []string{"no-perf"}, Kind: Bool, Default: "true", In: chats, Help: "print tokens per second on stderr when it is a terminal"},
 
 	// Sizes and placement: qnc decides, its binaries check. See also the rows for bench above.
-	{Name: "ctx-size", Alt: []string{"c"}, Kind: Int, Arg: "N", Default: "0", Min: 0, Max: maxCount, Fate: Fixed, In: chats | Perplexity | plans, Help: "tokens of context"},
-	{Name: "batch-size", Alt: []string{"b"}, Env: "BATCH", Kind: Int, Arg: "N", Default: "2048", Min: 1, Max: maxCount, Fate: Fixed, In: chats | Perplexity | plans, Help: "tokens of one batch"},
-	{Name: "ubatch-size", Alt: []string{"ub"}, Env: "UBATCH", Kind: Int, Arg: "N", Default: "512", Min: 1, Max: maxCount, Fate: Fixed, In: chats | Perplexity | plans, Help: "tokens of one step"},
+	{Name: "ctx-size", Alt: []string{"c"}, Kind: Int, Arg: "N", Default: "0", Min: 0, Max: maxCount, Fate: Fixed, In: chats | Perplexity | SweepBench | plans, Help: "tokens of context"},
+	{Name: "batch-size", Alt: []string{"b"}, Env: "BATCH", Kind: Int, Arg: "N", Default: "2048", Min: 1, Max: maxCount, Fate: Fixed, In: chats | Perplexity | SweepBench | plans, Help: "tokens of one batch"},
+	{Name: "ubatch-size", Alt: []string{"ub"}, Env: "UBATCH", Kind: Int, Arg: "N", Default: "512", Min: 1, Max: maxCount, Fate: Fixed, In: chats | Perplexity | SweepBench | plans, Help: "tokens of one step"},
 	{Name: "parallel", Alt: []string{"np"}, Env: "N_PARALLEL", Kind: Int, Arg: "N", Default: "1", Min: 1, Max: 1024, Fate: Fixed, In: runs | plans, Help: "sequences"},
 	{Name: "cache-type-k", Alt: []string{"ctk"}, Kind: String, Arg: "TYPE", Default: "f16", Fate: Fixed, In: runs | plans, Help: "type of the K cache"},
 	{Name: "cache-type-v", Alt: []string{"ctv"}, Kind: String, Arg: "TYPE", Default: "f16", Fate: Fixed, In: runs | plans, Help: "type of the V cache"},
@@ -109,7 +114,7 @@ var table = []Flag{
 	{Name: "stats", Kind: Bool, In: Opt, Help: "print statistics"},
 
 	// Flags that people paste and that make no difference here.
-	{Name: "warmup", No: []string{"no-warmup"}, Kind: Bool, Fate: Silent, In: binary &^ Bench},
+	{Name: "warmup", No: []string{"no-warmup"}, Kind: Bool, Fate: Silent, In: binary &^ benches},
 	{Name: "flash-attn", Alt: []string{"fa"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary | plans},
 	{Name: "mmap", Alt: []string{"mmp"}, No: []string{"no-mmap"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "mlock", Kind: Bool, Fate: Silent, In: binary},
@@ -117,7 +122,7 @@ var table = []Flag{
 	{Name: "load-mode", Alt: []string{"lm"}, Kind: String, Arg: "MODE", Fate: Silent, In: binary},
 	{Name: "kv-offload", Alt: []string{"kvo"}, No: []string{"nkvo", "no-kv-offload"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "op-offload", No: []string{"no-op-offload", "nopo"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
-	{Name: "ooae", No: []string{"no-ooae"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
+	{Name: "ooae", No: []string{"no-ooae"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary | plans},
 	{Name: "repack", No: []string{"no-repack", "nr"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "run-time-repack", Alt: []string{"rtr"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},
 	{Name: "fused-moe", Alt: []string{"fmoe"}, No: []string{"no-fused-moe", "no-fmoe"}, Kind: Maybe, Words: switches, Fate: Silent, In: binary},

@@ -22,5 +22,10 @@ func Int32s(b []byte) []int32 {
 	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
+// Bytes views float32 values as the bytes they are stored as.
+func Bytes(x []float32) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+}
+
 // AxpyF32 adds p·v to out, v a row of float32 as stored.
 func AxpyF32(out []float32, p float32, v []byte) { quant.Axpy(out, p, Floats(v)) }

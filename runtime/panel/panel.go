@@ -59,21 +59,18 @@ type Format struct {
 	pack func(dst, src []byte, n, k int)
 	// unpack writes row r of the panel src in file layout.
 	unpack func(dst, src []byte, r, k int)
-	// wide is the product of a row in file layout and a row of wide activations; nil for formats
-	// in blocks of 32.
-	wide func(w, x []byte, k int) float32
 }
 
 // Formats are in the order of quant.Kinds.
 var Formats = []Format{
-	{kind("q8_0"), q80.pack, q80.unpack, nil},
-	{kind("q4_0"), q40.pack, q40.unpack, nil},
-	{kind("q4_1"), q41.pack, q41.unpack, nil},
-	{kind("q5_0"), q50.pack, q50.unpack, nil},
-	{kind("q5_1"), q51.pack, q51.unpack, nil},
-	{kind("q4_K"), q4K.pack, q4K.unpack, q4K.wide},
-	{kind("q5_K"), q5K.pack, q5K.unpack, q5K.wide},
-	{kind("q6_K"), packQ6K, unpackQ6K, dotWideQ6K},
+	{kind("q8_0"), q80.pack, q80.unpack},
+	{kind("q4_0"), q40.pack, q40.unpack},
+	{kind("q4_1"), q41.pack, q41.unpack},
+	{kind("q5_0"), q50.pack, q50.unpack},
+	{kind("q5_1"), q51.pack, q51.unpack},
+	{kind("q4_K"), q4K.pack, q4K.unpack},
+	{kind("q5_K"), q5K.pack, q5K.unpack},
+	{kind("q6_K"), packQ6K, unpackQ6K},
 }
 
 func kind(name string) *quant.Kind {

@@ -1,93 +1,42 @@
 package asm
 
-// emitAffine writes the kernel of q4_K, or with fifth bits of q5_K. For each block and token, as
+// affine is the kernel of q4_K, or with fifth bits of q5_K. For each block and token, as
 // quant.DotA8Q4K:
 //
 //	acc += d·(s·i - m·sum)    s = d4·c, m = dmin4·c', both exact
-func emitAffine(p *prog, fifth bool) {
+func affine(p *prog, fifth bool) unit {
 	const (
 		s, m           = vec(8), vec(9)
 		part, tmp, one = vec(10), vec(11), vec(12)
 		wait           = vec(13)
 	)
 	size, most := levels(fifth)
-	p.walk(unit{
+	return unit{
 		blocks: 8,
 		bytes:  headAffine + 8*size,
-		x:      8 * recordBytes,
 		begin:  func() { p.load(constant("one"), one) },
 		block: func(b int) {
 			p.field(2*b, s, tmp)
 			p.op("VCVTDQ2PS", s, s)
 			p.field(2*b+1, m, tmp)
 			p.op("VCVTDQ2PS", m, m)
-			p.op("VCVTPH2PS", mem(0, rNarrow), tmp)
+			p.op("VCVTPH2PS", p.narrow(0), tmp)
 			p.op("VMULPS", tmp, s, s)
-			p.op("VCVTPH2PS", mem(32, rNarrow), tmp)
+			p.op("VCVTPH2PS", p.narrow(32), tmp)
 			p.op("VMULPS", tmp, m, m)
 			p.fives(headAffine+size*b, fifth, part, tmp)
 		},
-		dot: func(b int, tok string, acc vec) {
-			p.dot(product{w: groups, at: recordBytes * b, most: most, scale: one, unit: true}, tok, acc, part, tmp)
+		dot: func(x token, acc vec) {
+			p.dot(product{w: groups, most: most, scale: one, unit: true}, x, acc, part, tmp)
 		},
-		scale: func(b int, tok string, acc vec) {
-			at := recordBytes * b
+		scale: func(x token, acc vec) {
 			p.op("VCVTDQ2PS", acc, acc)
 			p.op("VMULPS", s, acc, acc)
-			p.times(act(tok, at+recordSum), m, wait, wait)
+			p.times(x(recordSum), m, wait, wait)
 			p.op("VSUBPS", wait, acc, acc)
-			p.times(act(tok, at+recordD), acc, wait, acc)
+			p.times(x(recordD), acc, wait, acc)
 		},
-	})
-}
-
-// emitAffineWide writes those for wide activations. For each 256 k:
-//
-//	acc += d·(d4·Σ c·i - dmin4·Σ m·sum)
-func emitAffineWide(p *prog, fifth bool) {
-	const (
-		c             = vec(8)
-		part, tmp     = vec(10), vec(11)
-		d, dmin, msum = vec(8), vec(9), vec(10)
-	)
-	minima := groups[:4]
-	size, most := levels(fifth)
-	p.walk(unit{
-		blocks: 8,
-		bytes:  headAffine + 8*size,
-		x:      wideBytes,
-		begin:  func() {},
-		block: func(b int) {
-			p.field(2*b, c, tmp)
-			if !p.VNNI {
-				p.op("VPSLLD", 16, c, tmp)
-				p.op(p.logic("VPOR"), tmp, c, c)
-			}
-			p.fives(headAffine+size*b, fifth, part, tmp)
-		},
-		dot: func(b int, tok string, acc vec) {
-			p.dot(product{w: groups, at: 32 * b, most: most, scale: c}, tok, acc, part, tmp)
-		},
-		whole: func() {
-			for i, v := range minima {
-				p.field(4*i+1, v, tmp)
-				p.field(4*i+3, msum, tmp)
-				p.op("VPSLLD", 16, msum, msum)
-				p.op(p.logic("VPOR"), msum, v, v)
-			}
-			p.op("VCVTPH2PS", mem(0, rNarrow), d)
-			p.op("VCVTPH2PS", mem(32, rNarrow), dmin)
-		},
-		total: func(tok string, acc vec) {
-			p.pairs(minima, tok, wideSums, msum, tmp)
-			p.op("VCVTDQ2PS", msum, msum)
-			p.op("VMULPS", dmin, msum, msum)
-			p.op("VCVTDQ2PS", acc, acc)
-			p.op("VMULPS", d, acc, acc)
-			p.op("VSUBPS", msum, acc, acc)
-			p.times(act(tok, wideD), acc, tmp, acc)
-		},
-	})
+	}
 }
 
 // headAffine is where the blocks of 256 k start.
@@ -105,15 +54,15 @@ func levels(fifth bool) (size, most int) {
 func (p *prog) field(f int, dst, tmp vec) {
 	const at = 64
 	if f < 15 {
-		p.load(mem(at+64*(f/5), rPanel), dst)
+		p.load(p.rows(at+64*(f/5)), dst)
 		if f%5 > 0 {
 			p.op("VPSRLD", 6*(f%5), dst, dst)
 		}
 	} else {
-		p.load(mem(at, rPanel), dst)
+		p.load(p.rows(at), dst)
 		p.op("VPSRLD", 30, dst, dst)
 		for i := 1; i < 3; i++ {
-			p.load(mem(at+64*i, rPanel), tmp)
+			p.load(p.rows(at+64*i), tmp)
 			p.op("VPSRLD", 30, tmp, tmp)
 			p.op("VPSLLD", 2*i, tmp, tmp)
 			p.op(p.logic("VPOR"), tmp, dst, dst)
@@ -126,7 +75,7 @@ func (p *prog) field(f int, dst, tmp vec) {
 func (p *prog) nibbles(disp int) {
 	for v := range 4 {
 		lo, hi := groups[2*v], groups[2*v+1]
-		p.load(mem(disp+64*v, rPanel), lo)
+		p.load(p.rows(disp+64*v), lo)
 		p.op("VPSRLW", 4, lo, hi)
 		p.op(p.logic("VPAND"), constant("nib"), lo, lo)
 		p.op(p.logic("VPAND"), constant("nib"), hi, hi)
@@ -139,7 +88,7 @@ func (p *prog) fives(disp int, fifth bool, part, tmp vec) {
 	if !fifth {
 		return
 	}
-	p.load(mem(disp+256, rPanel), tmp)
+	p.load(p.rows(disp+256), tmp)
 	for g, w := range groups { // bit g to bit 4
 		from := part
 		switch {

@@ -36,10 +36,6 @@ func TestMachine(t *testing.T) {
 
 func compare(t *testing.T, m *machine, k Kernel) {
 	form, _ := panel.ByName(k.Format)
-	dot, wide := form.Dot, 0
-	if k.Wide {
-		dot, wide = form.DotWide, 1
-	}
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, width := range []int{256, 768} {
 		for c := range cases.Count {
@@ -47,12 +43,12 @@ func compare(t *testing.T, m *machine, k Kernel) {
 			rows := cases.Weights(r, form.Kind, width, c)
 			w := make([]byte, form.Bytes(width))
 			form.Pack(w, rows, width)
-			x, offset := cases.Activations(r, width, n, c, k.Wide)
-			dst, want := make([]byte, 64*n*(1+wide)), make([]float32, 16*n)
+			x, offset := cases.Activations(r, width, n, c)
+			dst, want := make([]byte, 64*n), make([]float32, 16*n)
 			if err := m.call(w, x, offset, dst, n, width/k.Block); err != nil {
 				t.Fatalf("k=%d n=%d case %d: %v", width, n, c, err)
 			}
-			dot(want, w, x, offset, width)
+			form.Dot(want, w, x, offset, width)
 			for i, v := range want {
 				got := math.Float32frombits(le.Uint32(dst[4*i:]))
 				if math.Float32bits(got) != math.Float32bits(v) && (got == got || v == v) {
@@ -113,7 +109,7 @@ func build(t testing.TB, target Target) string {
 }
 
 // runs says whether Linux lists the flags of the target.
-func runs(t *testing.T, target Target) bool {
+func runs(t testing.TB, target Target) bool {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		t.Skip(err)

@@ -8,10 +8,10 @@ type legacy struct {
 	offset string // constant that is taken from levels, "" for 0
 }
 
-// emit writes the kernel. For each block and token, as quant.DotA8Q40 and DotA8Q41:
+// unit is the kernel. For each block and token, as quant.DotA8Q40 and DotA8Q41:
 //
 //	acc += d·(d4·(i - offset·sum))    or    acc += d·(d4·i + m4·sum)
-func (l legacy) emit(p *prog) {
+func (l legacy) unit(p *prog) unit {
 	const (
 		d, m           = vec(8), vec(9)
 		part, tmp, one = vec(10), vec(11), vec(12)
@@ -29,16 +29,15 @@ func (l legacy) emit(p *prog) {
 			offset = ""
 		}
 	}
-	p.walk(unit{
+	return unit{
 		blocks: 1,
 		bytes:  size,
 		head:   head,
-		x:      recordBytes,
 		begin:  func() { p.load(constant("one"), one) },
 		block: func(int) {
-			p.op("VCVTPH2PS", mem(0, rHead), d)
+			p.op("VCVTPH2PS", p.header(0), d)
 			if l.min {
-				p.op("VCVTPH2PS", mem(32, rHead), m)
+				p.op("VCVTPH2PS", p.header(32), m)
 			}
 			if l.bytes {
 				p.int8s()
@@ -46,28 +45,28 @@ func (l legacy) emit(p *prog) {
 				p.fives(0, l.fifth, part, tmp)
 			}
 		},
-		dot: func(_ int, tok string, acc vec) {
+		dot: func(x token, acc vec) {
 			if l.bytes {
-				p.dotInt8(tok, one, acc, part, tmp)
+				p.dotInt8(x, one, acc, part, tmp)
 			} else {
-				p.dot(product{w: groups, most: most, scale: one, unit: true}, tok, acc, part, tmp)
+				p.dot(product{w: groups, most: most, scale: one, unit: true}, x, acc, part, tmp)
 			}
 		},
-		scale: func(_ int, tok string, acc vec) {
+		scale: func(x token, acc vec) {
 			p.op("VCVTDQ2PS", acc, acc)
 			if offset != "" {
-				p.op("VBROADCASTSS", act(tok, recordSum), wait)
+				p.op("VBROADCASTSS", x(recordSum), wait)
 				p.op("VMULPS", constant(offset), wait, wait)
 				p.op("VSUBPS", wait, acc, acc)
 			}
 			p.op("VMULPS", d, acc, acc)
 			if l.min {
-				p.times(act(tok, recordSum), m, wait, wait)
+				p.times(x(recordSum), m, wait, wait)
 				p.op("VADDPS", wait, acc, acc)
 			}
-			p.times(act(tok, recordD), acc, wait, acc)
+			p.times(x(recordD), acc, wait, acc)
 		},
-	})
+	}
 }
 
 // Weights of int8 need a first factor without sign. VNNI: 128 is added, and 128·sum taken away
@@ -83,7 +82,7 @@ var uppers = []vec{16, 17, 18, 19, 20, 21, 22, 23}
 
 func (p *prog) int8s() {
 	for g, w := range groups {
-		at := mem(64*g, rPanel)
+		at := p.rows(64 * g)
 		if p.signs() {
 			p.op("VPABSB", at, w)
 			continue
@@ -98,22 +97,22 @@ func (p *prog) int8s() {
 	}
 }
 
-func (p *prog) dotInt8(tok string, one, acc, part, tmp vec) {
+func (p *prog) dotInt8(x token, one, acc, part, tmp vec) {
 	switch {
 	case p.VNNI:
-		p.dot(product{w: groups, unit: true}, tok, acc, part, tmp)
+		p.dot(product{w: groups, unit: true}, x, acc, part, tmp)
 	case !p.signs():
-		p.dot(product{w: uppers, most: 15, scale: one}, tok, acc, part, tmp)
+		p.dot(product{w: uppers, most: 15, scale: one}, x, acc, part, tmp)
 		p.op("VPSLLD", 4, acc, acc)
-		p.dot(product{w: groups, most: 15, scale: one, more: true}, tok, acc, part, tmp)
+		p.dot(product{w: groups, most: 15, scale: one, more: true}, x, acc, part, tmp)
 	default:
 		for g, w := range groups {
 			to := tmp
 			if g == 0 {
 				to = acc
 			}
-			p.op("VPBROADCASTD", act(tok, 4*g), tmp)
-			p.op("VPSIGNB", mem(64*g, rPanel), tmp, tmp)
+			p.op("VPBROADCASTD", x(4*g), tmp)
+			p.op("VPSIGNB", p.rows(64*g), tmp, tmp)
 			p.op("VPMADDUBSW", tmp, w, tmp)
 			p.op("VPMADDWD", one, tmp, to)
 			if g > 0 {

@@ -12,20 +12,14 @@ type unit struct {
 	blocks int // of 32 k
 	bytes  int // of the panel
 	head   int // bytes that lie at the panel's start
-	x      int // bytes of a token's activations
 	// begin loads what holds for the unit and the rows of a register.
 	begin func()
 	// block decodes the weights of block b into registers.
 	block func(b int)
-	// dot leaves the integer sum of block b for the token at tok in acc.
-	dot func(b int, tok string, acc vec)
+	// dot leaves the integer sum of the block for token x in acc.
+	dot func(x token, acc vec)
 	// scale makes of it the float32 that is added to the token's sums, with scratch of its own.
-	// Without it (wide activations) the integers of the blocks are added up.
-	scale func(b int, tok string, acc vec)
-	// whole loads what total needs, and total makes of a token's integer in acc the float32 that is
-	// added to its sums: once a unit, registers of block and dot are free.
-	whole func()
-	total func(tok string, acc vec)
+	scale func(x token, acc vec)
 }
 
 // walk writes a kernel: for each unit, for each register of rows, for each block of 32, decode
@@ -49,15 +43,44 @@ func (p *prog) walk(u unit) {
 	one := p.label()
 	p.op("CMPQ", rN, 1)
 	p.op("JEQ", one)
-	p.units(u, func(b int) { p.tokens(b, u) }, func() { p.totals(u) })
+	p.units(u, func(b int) { p.tokens(b, u) })
 	p.mark(one)
-	p.op("MOVQ", "("+rOffset+")", rTok)
-	p.units(u, func(b int) { p.token(b, u) }, func() { p.total(u) })
+	p.single(u)
 }
 
-// units writes the loop over units; block does what follows the decoding of a block, total what
-// follows the last one of a unit.
-func (p *prog) units(u unit, block func(b int), total func()) {
+// single writes the loops for one token. Its time is that of memory: where rows take two registers the
+// panel is walked block by block, in the order in which it lies there, and nothing is prefetched, which
+// hinders the hardware that does.
+func (p *prog) single(u unit) {
+	halves := func(do func()) {
+		for p.half = range 64 / p.Bytes {
+			do()
+		}
+		p.half = 0
+	}
+	next := p.label()
+	p.op("MOVQ", "("+rOffset+")", rTok)
+	p.mark(next)
+	p.op("MOVQ", rPanel, rNarrow)
+	halves(u.begin)
+	for b := range u.blocks {
+		p.comment("block %d", b)
+		halves(func() {
+			x := record(b, rTok)
+			u.block(b)
+			u.dot(x, acc0)
+			u.scale(x, acc0)
+			p.addUp(acc0, mem(p.half*p.Bytes, rDst))
+		})
+	}
+	p.advance(u, 0)
+	p.op("JNZ", next)
+	p.op("VZEROUPPER")
+	p.op("RET")
+}
+
+// units writes the loop over units for several tokens; block does what follows the decoding of a block.
+func (p *prog) units(u unit, block func(b int)) {
 	next, half := p.label(), p.label()
 	halves := 64 / p.Bytes
 	p.mark(next)
@@ -73,7 +96,6 @@ func (p *prog) units(u unit, block func(b int), total func()) {
 		u.block(b)
 		block(b)
 	}
-	total()
 	moved := 0
 	if halves > 1 {
 		moved = 64
@@ -87,44 +109,20 @@ func (p *prog) units(u unit, block func(b int), total func()) {
 		p.op("JNZ", half)
 		p.op("SUBQ", moved, rDst)
 	}
-	p.op("ADDQ", u.bytes-moved, rPanel)
-	if u.head > moved/2 {
-		p.op("ADDQ", u.head-moved/2, rHead)
-	}
-	p.op("ADDQ", u.x, rX)
-	p.op("DECQ", rBlocks)
+	p.advance(u, moved)
 	p.op("JNZ", next)
 	p.op("VZEROUPPER")
 	p.op("RET")
 }
 
-// token adds block b of the only token to its sums in acc1.
-func (p *prog) token(b int, u unit) {
-	if b == 0 && u.scale == nil {
-		u.dot(b, rTok, acc1)
-		return
+// advance moves on to the next unit, from registers that moved already.
+func (p *prog) advance(u unit, moved int) {
+	p.op("ADDQ", u.bytes-moved, rPanel)
+	if u.head > moved/2 {
+		p.op("ADDQ", u.head-moved/2, rHead)
 	}
-	if b == 0 {
-		p.op("VMOVUPS", mem(0, rDst), acc1)
-	}
-	u.dot(b, rTok, acc0)
-	if u.scale == nil {
-		p.op("VPADDD", acc0, acc1, acc1)
-		return
-	}
-	u.scale(b, rTok, acc0)
-	p.op("VADDPS", acc0, acc1, acc1)
-}
-
-// total ends a unit of the only token.
-func (p *prog) total(u unit) {
-	if u.total != nil {
-		p.comment("total")
-		u.whole()
-		u.total(rTok, acc1)
-		p.op("VADDPS", mem(0, rDst), acc1, acc1)
-	}
-	p.store(acc1, mem(0, rDst))
+	p.op("ADDQ", u.blocks*recordBytes, rX)
+	p.op("DECQ", rBlocks)
 }
 
 // prefetch fetches the lines from byte lo to hi of what comes prefetchAhead later. Where the rows take
@@ -173,24 +171,15 @@ func (p *prog) tokens(b int, u unit) {
 	begin := func(i int) {
 		p.op("MOVQ", "("+rT+")", tok[i])
 		p.op("ADDQ", 8, rT)
-		u.dot(b, tok[i], acc[i])
+		u.dot(record(b, tok[i]), acc[i])
 	}
 	end := func(i int) {
-		if u.scale != nil {
-			u.scale(b, tok[i], acc[i])
-			p.op("VADDPS", mem(0, rAcc), acc[i], acc[i])
-		} else if b > 0 {
-			p.op("VPADDD", mem(0, rAcc), acc[i], acc[i])
-		}
-		p.store(acc[i], mem(0, rAcc))
+		u.scale(record(b, tok[i]), acc[i])
+		p.addUp(acc[i], mem(0, rAcc))
 		p.op("ADDQ", 64, rAcc)
 	}
 	next, last, done := p.label(), p.label(), p.label()
-	if u.scale != nil {
-		p.op("MOVQ", rDst, rAcc)
-	} else {
-		p.integers(rAcc)
-	}
+	p.op("MOVQ", rDst, rAcc)
 	p.op("MOVQ", rOffset, rT)
 	p.op("MOVQ", rN, rLeft)
 	begin(0)
@@ -210,36 +199,10 @@ func (p *prog) tokens(b int, u unit) {
 	p.mark(done + "x")
 }
 
-// integers lets reg point to the integers of the tokens, behind their float32 sums.
-func (p *prog) integers(reg string) {
-	p.op("MOVQ", rN, reg)
-	p.op("SHLQ", 6, reg)
-	p.op("ADDQ", rDst, reg)
-}
-
-// totals writes the loop over tokens at the end of 256 k of wide activations.
-func (p *prog) totals(u unit) {
-	if u.total == nil {
-		return
-	}
-	p.comment("totals")
-	u.whole()
-	l := p.label()
-	p.op("MOVQ", rDst, rAcc)
-	p.integers(rTok2)
-	p.op("MOVQ", rOffset, rT)
-	p.op("MOVQ", rN, rLeft)
-	p.mark(l)
-	p.op("MOVQ", "("+rT+")", rTok)
-	p.load(mem(0, rTok2), acc0)
-	u.total(rTok, acc0)
-	p.op("VADDPS", mem(0, rAcc), acc0, acc0)
-	p.store(acc0, mem(0, rAcc))
-	p.op("ADDQ", 8, rT)
-	p.op("ADDQ", 64, rAcc)
-	p.op("ADDQ", 64, rTok2)
-	p.op("DECQ", rLeft)
-	p.op("JNZ", l)
+// addUp adds v to sums in memory.
+func (p *prog) addUp(v vec, sums string) {
+	p.op("VADDPS", sums, v, v)
+	p.store(v, sums)
 }
 
 // beside writes the instructions of two independent sequences in turns, in proportion.
@@ -269,11 +232,6 @@ const (
 	recordD     = 32
 	recordSum   = 36
 	recordSums  = 40
-
-	wideBytes  = 308
-	wideD      = 256
-	wideSums   = 260
-	wideHalves = 276
 )
 
 // times multiplies v by the broadcast f32 at src, through tmp where the unit cannot broadcast an
@@ -290,7 +248,7 @@ func (p *prog) times(src string, v, tmp, dst vec) {
 // A product is that of groups of weights with activations, in lanes of int32.
 type product struct {
 	w     []vec
-	at    int  // byte of the activations in the token's 256
+	at    int  // byte of the activations in the record
 	most  int  // largest level of a weight
 	scale vec  // factor of each row: int32 with VNNI, otherwise twice as int16 (see pair)
 	unit  bool // the factor is one
@@ -298,21 +256,21 @@ type product struct {
 }
 
 // dot writes a product to acc. part and tmp are scratch.
-func (p *prog) dot(x product, tok string, acc, part, tmp vec) {
+func (p *prog) dot(y product, x token, acc, part, tmp vec) {
 	if p.VNNI {
-		p.dotVNNI(x, tok, acc, part)
+		p.dotVNNI(y, x, acc, part)
 		return
 	}
 	// A lane of int16 holds the products of room groups. One such sum is two chains.
-	room := 32767 / (2 * 127 * x.most)
-	for i := 0; i < len(x.w); i += room {
-		n := min(room, len(x.w)-i)
+	room := 32767 / (2 * 127 * y.most)
+	for i := 0; i < len(y.w); i += room {
+		n := min(room, len(y.w)-i)
 		sum := part
-		if i == 0 && !x.more {
+		if i == 0 && !y.more {
 			sum = acc
 		}
 		chains := 1
-		if n == len(x.w) && !x.more {
+		if n == len(y.w) && !y.more {
 			chains = 2
 		}
 		for j := range n {
@@ -320,8 +278,8 @@ func (p *prog) dot(x product, tok string, acc, part, tmp vec) {
 			if j < chains {
 				to = s
 			}
-			p.op("VPBROADCASTD", act(tok, x.at+4*(i+j)), tmp)
-			p.op("VPMADDUBSW", tmp, x.w[i+j], to)
+			p.op("VPBROADCASTD", x(y.at+4*(i+j)), tmp)
+			p.op("VPMADDUBSW", tmp, y.w[i+j], to)
 			if j >= chains {
 				p.op("VPADDW", tmp, s, s)
 			}
@@ -329,54 +287,31 @@ func (p *prog) dot(x product, tok string, acc, part, tmp vec) {
 		if chains == 2 {
 			p.op("VPADDW", part, sum, sum)
 		}
-		p.op("VPMADDWD", x.scale, sum, sum)
+		p.op("VPMADDWD", y.scale, sum, sum)
 		if sum == part {
 			p.op("VPADDD", part, acc, acc)
 		}
 	}
 }
 
-func (p *prog) dotVNNI(x product, tok string, acc, part vec) {
+func (p *prog) dotVNNI(y product, x token, acc, part vec) {
 	chain := []vec{part}
-	if !x.more {
+	if !y.more {
 		chain = []vec{acc}
-		if x.unit {
+		if y.unit {
 			chain = []vec{acc, part}
 		}
 	}
 	for _, c := range chain {
 		p.zero(c)
 	}
-	for i, w := range x.w {
-		p.op("VPDPBUSD.BCST", act(tok, x.at+4*i), w, chain[i%len(chain)])
+	for i, w := range y.w {
+		p.op("VPDPBUSD.BCST", x(y.at+4*i), w, chain[i%len(chain)])
 	}
-	if !x.unit {
-		p.op("VPMULLD", x.scale, chain[0], chain[0])
+	if !y.unit {
+		p.op("VPMULLD", y.scale, chain[0], chain[0])
 	}
-	if x.more || x.unit {
+	if y.more || y.unit {
 		p.op("VPADDD", part, acc, acc)
-	}
-}
-
-// pairs writes the sum of the products of pairs of int16 in w and those of the activations from byte
-// at on to acc.
-func (p *prog) pairs(w []vec, tok string, at int, acc, tmp vec) {
-	if p.VNNI {
-		p.zero(acc)
-		for i, v := range w {
-			p.op("VPDPWSSD.BCST", act(tok, at+4*i), v, acc)
-		}
-		return
-	}
-	for i, v := range w {
-		to := tmp
-		if i == 0 {
-			to = acc
-		}
-		p.op("VPBROADCASTD", act(tok, at+4*i), to)
-		p.op("VPMADDWD", v, to, to)
-		if i > 0 {
-			p.op("VPADDD", tmp, acc, acc)
-		}
 	}
 }

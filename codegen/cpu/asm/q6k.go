@@ -1,86 +1,42 @@
 package asm
 
-// emitQ6K writes the kernel of q6_K. For each block and token, as quant.DotA8Q6K, with u = q+32:
+// q6K is the kernel of q6_K. For each block and token, as quant.DotA8Q6K, with u = q+32:
 //
 //	acc += d·(d6·(c0·Σ u·a + c1·Σ u·a - 32·(c0·sum0 + c1·sum1)))
-func emitQ6K(p *prog) {
+func q6K(p *prog) unit {
 	const (
 		c0, c1, both = vec(8), vec(9), vec(10)
 		part, tmp    = vec(11), vec(12)
 		wait         = vec(13)
-		d            = "0(SP)"
 	)
-	p.walk(unit{
+	d := func() string { return mem(p.half*p.Bytes, "SP") }
+	return unit{
 		blocks: 8,
 		bytes:  3328,
 		head:   32,
-		x:      8 * recordBytes,
 		begin: func() {
-			p.op("VCVTPH2PS", mem(0, rHead), tmp)
-			p.store(tmp, d)
+			p.op("VCVTPH2PS", p.header(0), tmp)
+			p.store(tmp, d())
 		},
 		block: func(b int) {
 			p.sixths(256+384*b, part, tmp)
-			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)
+			p.op("VPMOVSXBW", p.narrow(32*b), both)
 			p.pair(both, c0, c1, tmp)
 			p.op("VPSLLW", 5, both, both)
 		},
-		dot: func(b int, tok string, acc vec) {
-			at := recordBytes * b
-			p.dot(product{w: groups[:4], at: at, most: 63, scale: c0}, tok, acc, part, tmp)
-			p.dot(product{w: groups[4:], at: at + 16, most: 63, scale: c1, more: true}, tok, acc, part, tmp)
-			p.op("VPBROADCASTD", act(tok, at+recordSums), part)
+		dot: func(x token, acc vec) {
+			p.dot(product{w: groups[:4], most: 63, scale: c0}, x, acc, part, tmp)
+			p.dot(product{w: groups[4:], at: 16, most: 63, scale: c1, more: true}, x, acc, part, tmp)
+			p.op("VPBROADCASTD", x(recordSums), part)
 			p.op("VPMADDWD", both, part, part)
 			p.op("VPSUBD", part, acc, acc)
 		},
-		scale: func(b int, tok string, acc vec) {
+		scale: func(x token, acc vec) {
 			p.op("VCVTDQ2PS", acc, acc)
-			p.op("VMULPS", d, acc, acc)
-			p.times(act(tok, recordBytes*b+recordD), acc, wait, acc)
+			p.op("VMULPS", d(), acc, acc)
+			p.times(x(recordD), acc, wait, acc)
 		},
-	})
-}
-
-// emitQ6KWide writes the kernel of q6_K for wide activations. For each 256 k, with u = q+32:
-//
-//	acc += d·(d6·(Σ c·Σ u·a - 32·Σ c·sum))
-func emitQ6KWide(p *prog) {
-	const (
-		c0, c1    = vec(8), vec(9)
-		part, tmp = vec(10), vec(11)
-		both      = vec(12)
-		d         = vec(8)
-	)
-	p.walk(unit{
-		blocks: 8,
-		bytes:  3328,
-		head:   32,
-		x:      wideBytes,
-		begin:  func() {},
-		block: func(b int) {
-			p.sixths(256+384*b, part, tmp)
-			p.op("VPMOVSXBW", mem(32*b, rNarrow), both)
-			p.pair(both, c0, c1, tmp)
-		},
-		dot: func(b int, tok string, acc vec) {
-			p.dot(product{w: groups[:4], at: 32 * b, most: 63, scale: c0}, tok, acc, part, tmp)
-			p.dot(product{w: groups[4:], at: 32*b + 16, most: 63, scale: c1, more: true}, tok, acc, part, tmp)
-		},
-		whole: func() {
-			for b, v := range groups {
-				p.op("VPMOVSXBW", mem(32*b, rNarrow), v)
-			}
-			p.op("VCVTPH2PS", mem(0, rHead), d)
-		},
-		total: func(tok string, acc vec) {
-			p.pairs(groups, tok, wideHalves, part, tmp)
-			p.op("VPSLLD", 5, part, part)
-			p.op("VPSUBD", part, acc, acc)
-			p.op("VCVTDQ2PS", acc, acc)
-			p.op("VMULPS", d, acc, acc)
-			p.times(act(tok, wideD), acc, tmp, acc)
-		},
-	})
+	}
 }
 
 // sixths decodes the groups of a block of 6-bit levels.
@@ -90,7 +46,7 @@ func (p *prog) sixths(at int, part, tmp vec) {
 		high := part
 		switch g % 4 {
 		case 0:
-			p.load(mem(at+256+64*(g/4), rPanel), tmp)
+			p.load(p.rows(at+256+64*(g/4)), tmp)
 			p.op("VPSLLW", 4, tmp, high)
 		case 1:
 			p.op("VPSLLW", 2, tmp, high)

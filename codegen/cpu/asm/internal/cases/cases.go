@@ -72,11 +72,8 @@ func scales(rows []byte, kind *quant.Kind, v uint16) {
 }
 
 // Activations are n rows at shuffled offsets.
-func Activations(r *rand.Rand, k, n, c int, wide bool) ([]byte, []int64) {
-	size, quantize := panel.RowBytes(k), panel.Quantize
-	if wide {
-		size, quantize = panel.WideRowBytes(k), panel.QuantizeWide
-	}
+func Activations(r *rand.Rand, k, n, c int) ([]byte, []int64) {
+	size := panel.RowBytes(k)
 	x := make([]byte, n*size)
 	offset := make([]int64, n)
 	v := make([]float32, k)
@@ -102,7 +99,7 @@ func Activations(r *rand.Rand, k, n, c int, wide bool) ([]byte, []int64) {
 				v[j] = 1
 			}
 		}
-		quantize(x[p*size:][:size], v)
+		panel.Quantize(x[p*size:][:size], v)
 	}
 	return x, offset
 }

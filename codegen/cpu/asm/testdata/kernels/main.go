@@ -28,21 +28,17 @@ type kernel func(w, x *byte, offset *int64, dst *float32, n, blocks int)
 var kernels = []struct {
 	name   string
 	format string
-	wide   bool
 	block  int
 	f      kernel
 }{
-	{"q80", "q8_0", false, 32, q80},
-	{"q40", "q4_0", false, 32, q40},
-	{"q41", "q4_1", false, 32, q41},
-	{"q50", "q5_0", false, 32, q50},
-	{"q51", "q5_1", false, 32, q51},
-	{"q4K", "q4_K", false, 256, q4K},
-	{"q5K", "q5_K", false, 256, q5K},
-	{"q6K", "q6_K", false, 256, q6K},
-	{"q4KWide", "q4_K", true, 256, q4KWide},
-	{"q5KWide", "q5_K", true, 256, q5KWide},
-	{"q6KWide", "q6_K", true, 256, q6KWide},
+	{"q80", "q8_0", 32, q80},
+	{"q40", "q4_0", 32, q40},
+	{"q41", "q4_1", 32, q41},
+	{"q50", "q5_0", 32, q50},
+	{"q51", "q5_1", 32, q51},
+	{"q4K", "q4_K", 256, q4K},
+	{"q5K", "q5_K", 256, q5K},
+	{"q6K", "q6_K", 256, q6K},
 }
 
 // read is no kernel: it touches every line of a panel of q4_K, the yardstick for memory.
@@ -59,12 +55,12 @@ func main() {
 	switch {
 	case len(os.Args) > 1 && os.Args[1] == "check":
 		for _, k := range kernels {
-			check(k.name, k.format, k.wide, k.block, k.f)
+			check(k.name, k.format, k.block, k.f)
 		}
 		fmt.Println("ok")
 	case len(os.Args) > 1 && os.Args[1] == "guard":
 		for _, k := range kernels {
-			guard(k.name, k.format, k.wide, k.block, k.f)
+			guard(k.name, k.format, k.block, k.f)
 		}
 		fmt.Println("ok")
 	case len(os.Args) > 1 && os.Args[1] == "bench":
@@ -82,12 +78,8 @@ func main() {
 	}
 }
 
-func check(name, format string, wide bool, block int, f kernel) {
+func check(name, format string, block int, f kernel) {
 	form, _ := panel.ByName(format)
-	dot, size := form.Dot, 16
-	if wide {
-		dot, size = form.DotWide, 32
-	}
 	r := rand.New(rand.NewPCG(1, 2))
 	count := 0
 	for _, k := range []int{256, 512, 768, 2048} {
@@ -96,20 +88,20 @@ func check(name, format string, wide bool, block int, f kernel) {
 				rows := cases.Weights(r, form.Kind, k, kind)
 				w := make([]byte, form.Bytes(k))
 				form.Pack(w, rows, k)
-				x, offset := cases.Activations(r, k, n, kind, wide)
-				got, want := make([]float32, size*n+16), make([]float32, 16*n)
+				x, offset := cases.Activations(r, k, n, kind)
+				got, want := make([]float32, 16*n+16), make([]float32, 16*n)
 				for i := range got {
 					got[i] = 12345
 				}
 				f(&w[0], &x[0], &offset[0], &got[0], n, k/block)
-				dot(want, w, x, offset, k)
+				form.Dot(want, w, x, offset, k)
 				for i, v := range want {
 					if g := got[i]; math.Float32bits(g) != math.Float32bits(v) && (g == g || v == v) {
 						fmt.Printf("%s k=%d n=%d case %d: token %d row %d: %g, want %g\n", name, k, n, kind, i/16, i%16, g, v)
 						os.Exit(1)
 					}
 				}
-				for _, g := range got[size*n:] {
+				for _, g := range got[16*n:] {
 					if g != 12345 {
 						fmt.Printf("%s k=%d n=%d: wrote behind its results\n", name, k, n)
 						os.Exit(1)
@@ -163,7 +155,7 @@ func bench(threads int, only string) {
 						for i := range j.panels {
 							copy(w[i*j.size:], one)
 						}
-						x, o := cases.Activations(r, k, n, 0, kn.wide)
+						x, o := cases.Activations(r, k, n, 0)
 						slices.Sort(o)
 						j.w, j.x, j.offset = append(j.w, w), append(j.x, x), o
 					}
@@ -195,7 +187,7 @@ func (j *job) run(threads, first int) float64 {
 	var start, done sync.WaitGroup
 	start.Add(1)
 	for i := range threads {
-		dst := make([]float32, 32*j.n)
+		dst := make([]float32, 16*j.n)
 		done.Go(func() {
 			start.Wait()
 			for p := range reps {
@@ -233,12 +225,9 @@ func place(n int, end bool) []byte {
 
 // guard runs a kernel whose every operand touches a guard page: a read or
 // write outside ends the program.
-func guard(name, format string, wide bool, block int, f kernel) {
+func guard(name, format string, block int, f kernel) {
 	form, _ := panel.ByName(format)
-	dot, size, ks := form.Dot, 16, []int{256, 512}
-	if wide {
-		dot, size = form.DotWide, 32
-	}
+	ks := []int{256, 512}
 	if block == 32 {
 		ks = []int{32, 64, 96, 160, 256}
 	}
@@ -248,15 +237,15 @@ func guard(name, format string, wide bool, block int, f kernel) {
 			for _, end := range []bool{true, false} {
 				w := place(form.Bytes(k), end)
 				form.Pack(w, cases.Weights(r, form.Kind, k, 0), k)
-				acts, offsets := cases.Activations(r, k, n, 0, wide)
+				acts, offsets := cases.Activations(r, k, n, 0)
 				x := place(len(acts), end)
 				copy(x, acts)
 				offset := unsafe.Slice((*int64)(unsafe.Pointer(&place(8*n, end)[0])), n)
 				copy(offset, offsets)
-				got := unsafe.Slice((*float32)(unsafe.Pointer(&place(4*size*n, end)[0])), size*n)
+				got := unsafe.Slice((*float32)(unsafe.Pointer(&place(4*16*n, end)[0])), 16*n)
 				want := make([]float32, 16*n)
 				f(&w[0], &x[0], &offset[0], &got[0], n, k/block)
-				dot(want, w, x, offset, k)
+				form.Dot(want, w, x, offset, k)
 				for i, v := range want {
 					if math.Float32bits(got[i]) != math.Float32bits(v) {
 						fmt.Printf("%s k=%d n=%d: %g, want %g\n", name, k, n, got[i], v)
