@@ -57,13 +57,17 @@ template <int W, bool MEAN> QNC_DEVICE void unit_norm(float *out, const float *x
   for (int i = lane; i < W; i += 32) out[i] = x[i] * scale;
 }
 
-// rotate replaces element i of a row y by its rotation at a position; pairs are (i, i + DIMS / 2).
+// rotate is element i of a row y rotated to a position; pairs are (i, i + DIMS / 2).
 template <int DIMS> QNC_DEVICE float rotate(const float *y, int i, int pos, const uint64_t *turns) {
-  const int half = DIMS / 2;
-  if (i >= DIMS) return y[i];
-  float s, c;
-  turn((uint64_t)(int64_t)pos * turns[i % half], s, c);
-  return i < half ? fma_rn(y[i], c, -(y[i + half] * s)) : fma_rn(y[i - half], s, y[i] * c);
+  if constexpr (DIMS > 0) {
+    const int half = DIMS / 2;
+    if (i < DIMS) {
+      float s, c;
+      turn((uint64_t)(int64_t)pos * turns[i % half], s, c);
+      return i < half ? fma_rn(y[i], c, -(y[i + half] * s)) : fma_rn(y[i - half], s, y[i] * c);
+    }
+  }
+  return y[i];
 }
 
 const int head_warps = 4;
