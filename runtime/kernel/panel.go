@@ -204,7 +204,7 @@ func PanelMoEDown(out []float32, rows int, x []byte, r Routing, weights []float3
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			v := valid(p, rows)
 			for i, item := range items {
-				quant.Axpy(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
+				addScaled(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
 			}
 		}
 	})
