@@ -46,6 +46,10 @@ func (c *Cache) Store(g, cell int, x []float32) {
 	case F16:
 		QuantizeF16(dst, x)
 	case Q80:
+		if simd != nil {
+			simd.QuantizeQ80(dst, scales[2*cell:], 2*c.Cells, x[:c.Dim])
+			return
+		}
 		var block [2 + blockQ80]byte
 		for b := range c.Dim / blockQ80 {
 			quant.QuantizeQ80(block[:], x[b*blockQ80:][:blockQ80])

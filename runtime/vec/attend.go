@@ -98,3 +98,13 @@ func (f *Funcs) QuantizeI16(dst, x []float32) float32 {
 	_ = dst[len(x)/2-1]
 	return f.quantizeI16(&dst[0], x)
 }
+
+// QuantizeQ80 encodes x, whole blocks of 32, as quant.QuantizeQ80 does: the
+// quants lie one after the other, the scales of blocks lds bytes apart.
+func (f *Funcs) QuantizeQ80(q, d []byte, lds int, x []float32) {
+	if len(x) == 0 {
+		return
+	}
+	_, _ = q[len(x)-1], d[(len(x)/32-1)*lds+1]
+	f.quantizeQ80(&q[0], &d[0], lds, x)
+}

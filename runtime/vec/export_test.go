@@ -135,6 +135,8 @@ func interpret(text, suffix string) *Funcs {
 	f.scaleWeights = func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int) {
 		weights([]uint64{word(dst), uint64(ldd), word(p), uint64(ldp), word(d)}, ints(lds, rows, blocks, cells))
 	}
+	q8 := load("quantizeQ80")
+	f.quantizeQ80 = func(q, d *byte, lds int, x []float32) { q8([]uint64{at(q), at(d), uint64(lds)}, base(x)) }
 	f.quantizeI16 = func(dst *float32, x []float32) float32 { return low(words([]uint64{word(dst)}, base(x))) }
 	return f
 }

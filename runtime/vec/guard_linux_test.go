@@ -104,6 +104,7 @@ func TestGuardPages(t *testing.T) {
 				v.ScaleWeights(fl(m*2*16), 16, fl(m*16), 16, fl(2*16), 16, m, 2, n)
 			}
 			v.QuantizeI16(fl(16*m/2), fl(16*m))
+			v.QuantizeQ80(place(t, 32*m, end), place(t, 10*m-8, end), 10, fl(32*m))
 		}
 		v.Transpose(fl(16*8), 16, fl(16*8), 8, 16, 8)
 		v.DeltaStep(fl(16*3), fl(16), fl(16), fl(3), fl(3), 1, 1, 1)

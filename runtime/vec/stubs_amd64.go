@@ -222,6 +222,11 @@ func scaleWeightsAVX2(dst *float32, ldd int, p *float32, ldp int, d *float32, ld
 //go:noescape
 func quantizeI16AVX2(dst *float32, x []float32) (ret float32)
 
+// quantizeQ80AVX2 encodes whole blocks of 32 as quant.QuantizeQ80 does, q one after the other and d lds bytes apart.
+//
+//go:noescape
+func quantizeQ80AVX2(q *byte, d *byte, lds int, x []float32)
+
 // addAVX512 writes x + y.
 //
 //go:noescape
@@ -456,3 +461,8 @@ func scaleWeightsAVX512(dst *float32, ldd int, p *float32, ldp int, d *float32, 
 //
 //go:noescape
 func quantizeI16AVX512(dst *float32, x []float32) (ret float32)
+
+// quantizeQ80AVX512 encodes whole blocks of 32 as quant.QuantizeQ80 does, q one after the other and d lds bytes apart.
+//
+//go:noescape
+func quantizeQ80AVX512(q *byte, d *byte, lds int, x []float32)

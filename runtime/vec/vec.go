@@ -53,6 +53,7 @@ type Funcs struct {
 	weigh        [3][3]weighTile
 	scaleWeights func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int)
 	quantizeI16  func(dst *float32, x []float32) float32
+	quantizeQ80  func(q, d *byte, lds int, x []float32)
 }
 
 type gemmTile struct {

@@ -35,6 +35,7 @@ func (g *gen) attend() {
 	}
 	g.scaleWeights()
 	g.quantizeI16()
+	g.quantizeQ80()
 }
 
 // scores: out[i,c] = q[i,:]·key c for rows in groups of m, which share the keys of
@@ -265,5 +266,45 @@ func (g *gen) quantizeI16() {
 		g.p("VPACKSSDW Y1, Y0, Y0\nVPERMQ $0xd8, Y0, Y0\nVMOVDQU Y0, (DI)(AX*2)")
 	}
 	g.p("ADDQ $16, AX\nCMPQ AX, CX\nJLT %s", words)
+	g.ret()
+}
+
+// quantizeQ80 is quant.QuantizeQ80 bit by bit, the scales apart.
+func (g *gen) quantizeQ80() {
+	g.fn("quantizeQ80", "encodes whole blocks of 32 as quant.QuantizeQ80 does, q one after the other and d lds bytes apart.", "",
+		"q *byte", "d *byte", "lds int", "x []float32")
+	for _, r := range [][2]string{{"q", "DI"}, {"d", "R8"}, {"lds", "R9"}, {"x", "SI"}} {
+		g.arg(r[0], r[1])
+	}
+	g.length("x", "CX")
+	block, tiny, odd, write, next := g.fresh("block"), g.fresh("tiny"), g.fresh("odd"), g.fresh("write"), g.fresh("next")
+	n := 32 / g.w // registers of a block: 0..n-1
+	g.p("VMOVUPS %s, %s\nVMOVSS %s, X13\nVMOVSS %s, X11", g.bits("abs", 0x7fffffff), g.v(12), g.f(127), g.f(1))
+	if !g.z {
+		g.p("VMOVUPS pack8<>(SB), Y14")
+	}
+	g.p("%s:", block)
+	for i := range n {
+		g.p("VMOVUPS %d(SI), %s\n%s %s, %s, %s", 4*g.w*i, g.v(i), g.by("VPAND", "VPANDD"), g.v(12), g.v(i), g.v(4+i))
+	}
+	for i := 1; i < n; i++ {
+		g.p("VPMAXUD %s, %s, %s", g.v(4+i), g.v(4), g.v(4))
+	}
+	g.across("VPMAXUD", 4, 5)
+	g.p("VMOVD X4, AX\nCMPL AX, $0x7f800000\nJAE %s", odd)
+	g.p("VDIVSS X13, X4, X4\nVMOVD X4, AX\nVCVTPS2PH $0, X4, X5\nVMOVD X5, BX\nCMPL AX, $0x00800000\nJB %s\nVDIVSS X4, X11, X4\nJMP %s", tiny, write)
+	g.p("%s:", tiny)
+	g.zero(4)
+	g.p("%s:\nVBROADCASTSS X4, %s", write, g.v(4))
+	for i := range n {
+		g.p("VMULPS %[1]s, %[2]s, %[2]s\nVCVTPS2DQ %[2]s, %[2]s", g.v(4), g.v(i))
+	}
+	if g.z {
+		g.p("VPMOVDB Z0, (DI)\nVPMOVDB Z1, 16(DI)")
+	} else {
+		g.p("VPACKSSDW Y1, Y0, Y0\nVPACKSSDW Y3, Y2, Y2\nVPACKSSWB Y2, Y0, Y0\nVPERMD Y0, Y14, Y0\nVMOVDQU Y0, (DI)")
+	}
+	g.p("JMP %s\n%s:\nMOVL $0x7e00, BX\nVPXOR X0, X0, X0\nVMOVDQU Y0, (DI)", next, odd)
+	g.p("%s:\nMOVW BX, (R8)\nADDQ $128, SI\nADDQ $32, DI\nADDQ R9, R8\nSUBQ $32, CX\nJNZ %s", next, block)
 	g.ret()
 }
