@@ -219,7 +219,6 @@ type Output struct {
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
-	Lines           map[string][]cost.Line // of each function's step
 }
 
 // Emit writes step.go, kernels.go and costs.go of package pkg for a planned module.
@@ -308,7 +307,7 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 	var body []Code
 	var reads, writes []region
 	last := -1
-	classes := codegen.LayerClasses(f)
+	costing := codegen.NewCosting(f, WeightBytes)
 	for _, v := range f.Body {
 		if free(v) {
 			continue
@@ -323,14 +322,15 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		c, err := codegen.Cost(v, WeightBytes, p.members(v))
+		line, err := costing.Line(v)
 		k.try(err)
-		k.cost = c
+		k.cost = line.Cost
 		name := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		p.lines[f] = append(p.lines[f], p.line(classes, name, v, c))
+		line.Kernel = name
+		p.lines[f] = append(p.lines[f], line)
 		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
 			body = append(body, Id("th").Dot("Barrier").Call())
 			reads, writes = nil, nil
