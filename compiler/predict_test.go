@@ -53,7 +53,7 @@ const (
 
 // TestPredict: sums of a decode step and the speed that a stated machine allows.
 func TestPredict(t *testing.T) {
-	j, stderr := planTiny(t, tinyOptions("tiny"), "device cpu mem=1GiB bw=1GB/s mac=1200G/s")
+	j, stderr := planTiny(t, tinyOptions("tiny"), "device cpu mem=1GiB bw=1GB/s mac=1200GMAC/s")
 	p := j.stats[len(j.stats)-1].Cost
 	if p == nil || p.Decode.Weights != tinyBytes {
 		t.Fatalf("decode reads %+v, want %d bytes of weights", p, tinyBytes)
@@ -72,7 +72,7 @@ func TestPredict(t *testing.T) {
 	if p.Active != tinyBytes || p.Excess != 0 || stderr.Len() > 0 {
 		t.Errorf("active %v, excess %v, stderr %q", p.Active, p.Excess, stderr)
 	}
-	if p.Tokens != 64 || p.Prompt.Int < 60*float64(macs) || p.Prompt.Weights < p.Decode.Weights {
+	if p.Tokens != 64 || p.Prompt.Int < 40*float64(macs) || p.Prompt.Int > 64*float64(macs) || p.Prompt.Weights < p.Decode.Weights {
 		t.Errorf("prompt of %d: %+v", p.Tokens, p.Prompt)
 	}
 	// With so many multiply-adds a second, reading is all that decode waits for.
