@@ -52,6 +52,9 @@ type placedLine struct {
 
 // predict audits what decode reads and says how fast the machine lets the program be.
 func (j *job) predict() error {
+	if j.fit {
+		return nil // the plan alone is of interest
+	}
 	p := &prediction{}
 	sizes := j.m.MaxSizes()
 	p.Tokens, p.Depth = sizes["T"], sizes["C"]-1

@@ -16,8 +16,11 @@ type passStat struct {
 	Cost  *prediction   `json:"cost,omitempty"` // the last entry: of the planned module
 }
 
-// report measures the module after a pass and prints the line of -v.
-func (j *job) report(pass string, d time.Duration) {
+// measure measures the module after a pass and prints the line of -v.
+func (j *job) measure(pass string, d time.Duration) {
+	if j.fit {
+		return // the plan alone is of interest
+	}
 	s := passStat{Pass: pass, Time: d, Stats: passes.Measure(j.m)}
 	j.stats = append(j.stats, s)
 	if !j.o.Verbose {
