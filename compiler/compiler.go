@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
+	"qnc/codegen/cuda"
 	"qnc/codegen/host"
 	"qnc/compiler/arch"
 	"qnc/ir"
@@ -141,27 +143,22 @@ func (j *job) target() *passes.Target {
 	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
 }
 
-// gpuCanRun says why GPUs have no kernel for v. While qnc has no emitter for
-// GPUs it is nil: plans then assume that a GPU runs every op, and emit refuses them.
-var gpuCanRun func(v *ir.Value) error
+// canRun says why a kind of device, the name up to the colon, has no kernel for a value.
+var canRun = map[string]func(v *ir.Value) error{"cpu": cpu.CanRun, "cuda": cuda.CanRun}
 
 // CanRun reports whether a device has a kernel for v.
 func CanRun(d ir.Device, v *ir.Value) bool {
-	if d == "cpu" {
-		return cpu.CanRun(v) == nil
-	}
-	return gpuCanRun == nil || gpuCanRun(v) == nil
+	kind, _, _ := strings.Cut(string(d), ":")
+	can := canRun[kind]
+	return can != nil && can(v) == nil
 }
 
-// needEmitters refuses a plan for devices that no emitter writes code for.
-func needEmitters(m *ir.Module) error {
-	if gpuCanRun != nil {
-		return nil
-	}
+// onlyCPU refuses a plan that a program for the CPU cannot follow.
+func onlyCPU(m *ir.Module) error {
 	for _, f := range m.Funcs {
 		for _, p := range f.Parts {
 			if p.Device != "cpu" {
-				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc has no emitter for GPUs: end with --stop-after plan, or give -ngl 0", p.Device)
+				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc links programs for the CPU only: end with --stop-after plan, or give -ngl 0", p.Device)
 			}
 		}
 	}
@@ -210,7 +207,7 @@ func (j *job) run(stage passes.Stage) error {
 
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
-	if err := needEmitters(j.m); err != nil {
+	if err := onlyCPU(j.m); err != nil {
 		return err
 	}
 	start := time.Now()

@@ -27,7 +27,6 @@ type FitReport struct {
 	Devices []DeviceFit `json:"devices"`
 	Funcs   []FuncFit   `json:"funcs"`
 	Changes []Change    `json:"changes"`
-	Notes   []string    `json:"notes,omitempty"`
 }
 
 // A DeviceFit is what one device holds.
@@ -160,9 +159,6 @@ func (j *job) report() *FitReport {
 		r.Funcs = append(r.Funcs, x)
 	}
 	r.Changes = (&changes{j: j, uses: passes.Use(j.m), layouts: layouts, blocks: n}).all()
-	if gpuCanRun == nil && len(gpus(&j.m.Machine)) > 0 {
-		r.Notes = append(r.Notes, "this qnc has no emitter for GPUs: the plan assumes that they run every op")
-	}
 	return r
 }
 
