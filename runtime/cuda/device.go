@@ -14,6 +14,7 @@ type Device struct {
 	plan    *DevicePlan
 	ordinal int
 	name    string // of the hardware
+	image   *Image
 
 	ctx    Context
 	module Module
@@ -28,8 +29,8 @@ type Device struct {
 // align is that of every weight on a device.
 const align = 256
 
-// check compares the device with what the image serves.
-func (d *Device) check() (err error) {
+// check finds the code for the device under a version of the driver.
+func (d *Device) check(version int) (err error) {
 	drv := d.g.drv
 	if d.name, err = drv.DeviceName(d.ordinal); err != nil {
 		return err
@@ -42,10 +43,8 @@ func (d *Device) check() (err error) {
 	if err != nil {
 		return err
 	}
-	if chip := 10*major + minor; !d.g.plan.serves(chip) {
-		return fault.New(fault.Missing, "%s is of chip sm_%d, the program has kernels for %s: compile with --target-gpu sm_%d", d, chip, d.g.plan.archNames(), chip)
-	}
-	return nil
+	d.image, err = d.g.plan.image(d, 10*major+minor, version)
+	return err
 }
 
 func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.plan.Name, d.name) }
@@ -53,7 +52,7 @@ func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.plan.Name, d.
 // planned is what d takes beside its context.
 func (d *Device) planned() (bytes uint64, ok bool) {
 	sum := uint64(0)
-	for _, n := range [...]int64{d.plan.Weights, d.plan.Arena, d.plan.KV, d.g.inputBytes()} {
+	for _, n := range [...]int64{d.plan.Weights, d.plan.Arena, d.plan.Scratch, d.plan.KV, d.g.inputBytes()} {
 		if n < 0 || sum > math.MaxInt64-uint64(n) {
 			return 0, false
 		}
@@ -96,7 +95,7 @@ func (d *Device) allocate() (err error) {
 		return err
 	}
 	drv := d.g.drv
-	if d.module, err = drv.LoadModule(d.g.plan.Image); err != nil {
+	if d.module, err = drv.LoadModule(d.image.Data); err != nil {
 		return fmt.Errorf("%s: kernels: %w", d, err)
 	}
 	stream, err := drv.NewStream()
@@ -109,7 +108,7 @@ func (d *Device) allocate() (err error) {
 		n    int64
 		what string
 	}{
-		{&d.weights, d.plan.Weights, "weights"}, {&d.arena, d.plan.Arena, "activations"},
+		{&d.weights, d.plan.Weights, "weights"}, {&d.arena, d.plan.Arena + d.plan.Scratch, "activations"},
 		{&d.recurrent, d.plan.Recurrent * int64(d.g.mem.Info.NumSeq), "recurrent state"},
 		{&d.kv, d.plan.KV, "the KV cache"}, {&d.inputs, d.g.inputBytes(), "inputs"},
 	} {
@@ -179,10 +178,11 @@ func (d *Device) Weight(name string, size int) Ptr {
 	return p
 }
 
-// Arena is the place of a value of the plan, Recurrent and KV those of a state
-// symbol of sequence 0; the other sequences lie DevicePlan.Recurrent bytes, or the bytes
+// Arena is the place of a value of the plan, Scratch that of what a launch
+// needs beside, Recurrent and KV those of a state symbol of sequence 0; the other sequences lie DevicePlan.Recurrent bytes, or the bytes
 // of the symbol for one sequence, further on.
 func (d *Device) Arena(off int64) Ptr     { return d.arena + Ptr(off) }
+func (d *Device) Scratch() Ptr            { return d.arena + Ptr(d.plan.Arena) }
 func (d *Device) Recurrent(off int64) Ptr { return d.recurrent + Ptr(off) }
 func (d *Device) KV(off int64) Ptr        { return d.kv + Ptr(off) }
 
