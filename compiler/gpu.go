@@ -66,7 +66,7 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := cuda.Translate(j.m)
+	gpu, err := cuda.Emit(j.m, "main")
 	if err != nil {
 		return nil, fault.Wrap(fault.Model, err)
 	}
@@ -74,11 +74,11 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Model, err)
 	}
-	bin, err := j.compileKernels(ctx, p.Source())
+	bin, err := j.compileKernels(ctx, gpu.Sources)
 	if err != nil {
 		return nil, err
 	}
-	files, err := p.Files("main", &cuda.Host{Parts: split.Parts, Logits: split.Logits}, bin)
+	plan, err := host.GPU("main", j.m, gpu, &host.CPUParts{Parts: split.Parts, Logits: split.Logits}, bin)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +86,12 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &emitted{slices.Concat(split.Files, files, []codegen.File{open}), host.Program{Plan: enginePlan(&split.Output), New: "newGPU"}, p.Kernels() + split.Kernels, driver}
+	out := &emitted{
+		files:   slices.Concat(plan[:1], gpu.Files, split.Files, []codegen.File{open}, plan[1:]),
+		program: host.Program{Plan: enginePlan(&split.Output), New: "newProgram"},
+		kernels: gpu.Kernels + split.Kernels,
+		driver:  driver,
+	}
 	if !slices.ContainsFunc(j.m.Weights, func(w *ir.Value) bool { return w.On == "cpu" && multiplied(j.m, w) }) {
 		out.program.Plan.Threads = 1 // others would only wait
 	}
@@ -96,8 +101,8 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	}
 	seqs := int64(j.o.Seqs)
 	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(split.ArenaBytes), 4*int64(split.RecurrentFloats)*seqs, int64(split.CacheBytes)
-	for _, d := range p.Plans() {
-		j.info.ArenaBytes += d.Arena + d.Scratch
+	for _, d := range gpu.Devices {
+		j.info.ArenaBytes += d.Arena
 		j.info.RecurrentBytes += d.Recurrent * seqs
 		j.info.KVBytes += d.KV
 	}
@@ -119,15 +124,11 @@ func enginePlan(out *cpu.Output) engine.Plan {
 }
 
 // compileKernels compiles the text of all kernels for the chips of --target-gpu.
-func (j *job) compileKernels(ctx context.Context, source []byte) (*cuda.Binary, error) {
+func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host.Binary, error) {
 	if j.o.emulate != nil {
-		return j.o.emulate(source)
+		return j.o.emulate(sources[0].Data)
 	}
-	files, err := cuda.Headers()
-	if err != nil {
-		return nil, err
-	}
-	work := &toolchain.Job{Files: append([]codegen.File{{Name: "kernels.cu", Data: source}}, files...), Archs: j.o.archs, DryRun: j.o.DryRun}
+	work := &toolchain.Job{Files: sources, Archs: j.o.archs, DryRun: j.o.DryRun}
 	if j.o.Trace || j.o.DryRun {
 		work.Trace = func(s toolchain.Step) { j.logf("%s", strings.Join(s.Args, " ")) }
 	}
@@ -146,22 +147,13 @@ func (j *job) compileKernels(ctx context.Context, source []byte) (*cuda.Binary, 
 		return nil, err
 	}
 	if out == nil { // a dry run
-		out = &toolchain.Output{Images: []toolchain.Image{{Kind: "fatbin"}}}
+		out = &toolchain.Output{}
 	}
-	bin := &cuda.Binary{NativeCUDA: out.NativeCUDA, PTXCUDA: out.PTXCUDA}
-	for i, x := range out.Images {
-		image := cuda.Image{File: codegen.File{Name: fmt.Sprintf("kernels%d.%s", i, x.Kind), Data: x.Data}}
-		switch x.Kind {
-		case "fatbin":
-			image.Archs, image.PTX = ints(out.Native), ints(out.PTX)
-		case "cubin":
-			image.Archs = []int{int(x.Arch)}
-		default:
-			image.PTX = []int{int(x.Arch)}
-		}
-		bin.Images = append(bin.Images, image)
+	name := "kernels.fatbin"
+	if compiler.Kind == toolchain.Clang {
+		name = "kernels.ptx"
 	}
-	return bin, nil
+	return &host.Binary{File: codegen.File{Name: name, Data: out.Image}, Archs: ints(out.Native), PTX: ints(out.PTX), NativeCUDA: out.NativeCUDA, PTXCUDA: out.PTXCUDA}, nil
 }
 
 func ints(archs []toolchain.Arch) []int {

@@ -11,24 +11,23 @@ import (
 	"testing"
 
 	"qnc/codegen"
-	"qnc/codegen/cuda"
+	"qnc/codegen/host"
 	"qnc/cudatemplates/emu"
 )
 
 // emulated stands in for the compiler of kernels: they are built into an
 // emulated libcuda, which the program loads in place of the driver's.
-func emulated(t *testing.T, lib **emu.Library) func([]byte) (*cuda.Binary, error) {
-	return func(source []byte) (*cuda.Binary, error) {
+func emulated(t *testing.T, lib **emu.Library) func([]byte) (*host.Binary, error) {
+	return func(source []byte) (*host.Binary, error) {
 		var err error
 		if *lib, err = emu.Build(source, false); errors.Is(err, emu.ErrMissing) {
 			t.Skip(err)
 		} else if err != nil {
 			return nil, err
 		}
-		return &cuda.Binary{Images: []cuda.Image{{File: codegen.File{Name: "kernels0.fatbin", Data: []byte("emulated")}, Archs: []int{80}, PTX: []int{80}}}}, nil
+		return &host.Binary{File: codegen.File{Name: "kernels.fatbin", Data: []byte("emulated")}, Archs: []int{80}}, nil
 	}
 }
-
 
 // complete runs a program's greedy continuation.
 func complete(t *testing.T, program string, env ...string) (stdout, stderr string) {

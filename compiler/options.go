@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"qnc/codegen/cuda"
 	"qnc/codegen/cuda/toolchain"
 	"qnc/codegen/host"
 	"qnc/runtime/cpu"
@@ -124,7 +123,7 @@ type Options struct {
 	archs      []toolchain.Arch
 
 	hook    []byte                                    // tests: one more file of the emitted package
-	emulate func(source []byte) (*cuda.Binary, error) // tests: stands in for the compiler of kernels
+	emulate func(source []byte) (*host.Binary, error) // tests: stands in for the compiler of kernels
 }
 
 // limits of sizes; relations are checked in normalise.

@@ -26,8 +26,8 @@ const GoVersion = "1.26.0"
 // A Program is what main.go says of the emitted steps.
 type Program struct {
 	Plan engine.Plan  // of the CPU's memory
-	New  string       // newModel, or newGPU
-	CPU  *engine.Plan // of newModel beside newGPU; nil without
+	New  string       // newModel, or newProgram
+	CPU  *engine.Plan // of newModel beside newProgram; nil without
 }
 
 // Main emits main.go of package pkg: the model as it was planned. The build id
@@ -39,7 +39,7 @@ type Program struct {
 //		New:  newModel,
 //	}
 func Main(pkg string, info engine.Info, p *Program) (codegen.File, error) {
-	const pkgEngine, pkgApp = "qnc/runtime/engine", "qnc/runtime/app"
+	const pkgApp = "qnc/runtime/app"
 	f := NewFile(pkg)
 	f.HeaderComment(codegen.Header)
 	f.Comment("buildID is the name of this compile, which the weights file carries too; the linker sets it.")

@@ -14,7 +14,6 @@ type Device struct {
 	plan    *DevicePlan
 	ordinal int
 	name    string // of the hardware
-	image   *Image
 
 	ctx    Context
 	module Module
@@ -29,7 +28,7 @@ type Device struct {
 // align is that of every weight on a device.
 const align = 256
 
-// check finds the code for the device under a version of the driver.
+// check asks whether there is code for the device under a version of the driver.
 func (d *Device) check(version int) (err error) {
 	drv := d.g.drv
 	if d.name, err = drv.DeviceName(d.ordinal); err != nil {
@@ -43,8 +42,7 @@ func (d *Device) check(version int) (err error) {
 	if err != nil {
 		return err
 	}
-	d.image, err = d.g.plan.image(d, 10*major+minor, version)
-	return err
+	return d.g.plan.check(d, 10*major+minor, version)
 }
 
 func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.plan.Name, d.name) }
@@ -52,7 +50,7 @@ func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.plan.Name, d.
 // planned is what d takes beside its context.
 func (d *Device) planned() (bytes uint64, ok bool) {
 	sum := uint64(0)
-	for _, n := range [...]int64{d.plan.Weights, d.plan.Arena, d.plan.Scratch, d.plan.KV, d.g.inputBytes()} {
+	for _, n := range [...]int64{d.plan.Weights, d.plan.Arena, d.plan.KV, d.g.inputBytes()} {
 		if n < 0 || sum > math.MaxInt64-uint64(n) {
 			return 0, false
 		}
@@ -95,7 +93,7 @@ func (d *Device) allocate() (err error) {
 		return err
 	}
 	drv := d.g.drv
-	if d.module, err = drv.LoadModule(d.image.Data); err != nil {
+	if d.module, err = drv.LoadModule(d.g.plan.Image); err != nil {
 		return fmt.Errorf("%s: kernels: %w", d, err)
 	}
 	stream, err := drv.NewStream()
@@ -108,7 +106,7 @@ func (d *Device) allocate() (err error) {
 		n    int64
 		what string
 	}{
-		{&d.weights, d.plan.Weights, "weights"}, {&d.arena, d.plan.Arena + d.plan.Scratch, "activations"},
+		{&d.weights, d.plan.Weights, "weights"}, {&d.arena, d.plan.Arena, "activations"},
 		{&d.recurrent, d.plan.Recurrent * int64(d.g.mem.Info.NumSeq), "recurrent state"},
 		{&d.kv, d.plan.KV, "the KV cache"}, {&d.inputs, d.g.inputBytes(), "inputs"},
 	} {
@@ -178,11 +176,10 @@ func (d *Device) Weight(name string, size int) Ptr {
 	return p
 }
 
-// Arena is the place of a value of the plan, Scratch that of what a launch
-// needs beside, Recurrent and KV those of a state symbol of sequence 0; the other sequences lie DevicePlan.Recurrent bytes, or the bytes
+// Arena is the place of a value of the plan, Recurrent and KV those of a state
+// symbol of sequence 0; the other sequences lie DevicePlan.Recurrent bytes, or the bytes
 // of the symbol for one sequence, further on.
 func (d *Device) Arena(off int64) Ptr     { return d.arena + Ptr(off) }
-func (d *Device) Scratch() Ptr            { return d.arena + Ptr(d.plan.Arena) }
 func (d *Device) Recurrent(off int64) Ptr { return d.recurrent + Ptr(off) }
 func (d *Device) KV(off int64) Ptr        { return d.kv + Ptr(off) }
 

@@ -1,7 +1,6 @@
 package cuda
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 
@@ -9,36 +8,25 @@ import (
 )
 
 // TestImage: machine code serves its family from its chip on, PTX every later
-// chip; the newest that serves is taken, machine code before PTX where the driver runs it.
+// chip, each under the drivers that know it.
 func TestImage(t *testing.T) {
-	fat := []Image{{Archs: []int{80, 90}, PTX: []int{80, 90}}}
-	apart := []Image{{Archs: []int{80}}, {Archs: []int{86}}, {Archs: []int{90}}, {PTX: []int{80}}, {PTX: []int{90}}}
 	for _, c := range []struct {
-		images       []Image
+		archs, ptx   []int
 		chip, driver int
-		want         int // index, -1 for an error
-		message      string
+		want         string
 	}{
-		{fat, 80, 13000, 0, ""}, {fat, 86, 13000, 0, ""}, {fat, 120, 13000, 0, ""},
-		{fat, 75, 13000, -1, "is of chip sm_75, the program has kernels for sm_80, sm_90, PTX from sm_80 on: compile with --target-gpu sm_75"},
-		{apart, 80, 13000, 0, ""}, {apart, 89, 13000, 1, ""}, {apart, 90, 13000, 2, ""}, {apart, 100, 13000, 4, ""}, {apart, 121, 13000, 4, ""},
-		{apart, 90, 12000, 4, ""}, // PTX asks for less
-		{apart, 90, 11080, -1, "supports CUDA 11.8, the program's kernels need CUDA 12.0 (driver 525 or newer)"},
-		{apart[:3], 90, 12000, -1, "need CUDA 13.0 (driver 580 or newer)"},
-		{apart[3:], 86, 11000, -1, "need CUDA 12.0"},
-		{apart[:3], 100, 13000, -1, "--target-gpu sm_100"},
-		{nil, 90, 13000, -1, "BUG"},
+		{[]int{80}, nil, 80, 13000, ""}, {[]int{80}, nil, 86, 13000, ""}, {[]int{86}, nil, 80, 13000, "compile with --target-gpu sm_80"}, {[]int{80}, nil, 90, 13000, "--target-gpu sm_90"},
+		{[]int{80, 90}, []int{80, 90}, 75, 13000, "is of chip sm_75, the program has kernels for sm_80, sm_90, PTX from sm_80 on: compile with --target-gpu sm_75"},
+		{nil, []int{80}, 120, 13000, ""}, {[]int{100}, nil, 103, 13000, ""}, {[]int{120}, nil, 121, 13000, ""}, {nil, nil, 90, 13000, "--target-gpu sm_90"},
+		{[]int{90}, nil, 90, 12040, "supports CUDA 12.4, the program's kernels need CUDA 13.0 (driver 580 or newer): update the driver"},
+		{[]int{90}, []int{90}, 90, 12040, ""}, // the PTX asks for less
+		{[]int{90}, []int{90}, 90, 11080, "supports CUDA 11.8, the program's kernels need CUDA 12.0 (driver 525 or newer)"},
+		{[]int{80}, []int{80}, 120, 11080, "need CUDA 12.0"},
 	} {
-		p := &Plan{Images: c.images, NativeCUDA: 13000, PTXCUDA: 12000}
-		got, err := p.image(&Device{plan: &DevicePlan{Name: "cuda:0"}, name: "Fake"}, c.chip, c.driver)
-		if c.want < 0 {
-			if err == nil || !strings.Contains(err.Error(), c.message) {
-				t.Errorf("sm_%d, driver %d: %v, want %q", c.chip, c.driver, err, c.message)
-			}
-			continue
-		}
-		if err != nil || !reflect.DeepEqual(*got, c.images[c.want]) {
-			t.Errorf("sm_%d, driver %d: %v, %v, want image %d", c.chip, c.driver, got, err, c.want)
+		p := &Plan{Archs: c.archs, PTX: c.ptx, NativeCUDA: 13000, PTXCUDA: 12000}
+		err := p.check(&Device{plan: &DevicePlan{Name: "cuda:0"}, name: "Fake"}, c.chip, c.driver)
+		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("sm_%d under %d: %v, want %q", c.chip, c.driver, err, c.want)
 		}
 	}
 }

@@ -11,9 +11,10 @@ import (
 
 // A Plan is what the compiler decided for GPUs.
 type Plan struct {
-	Images []Image
+	Image      []byte // a fatbin, or PTX, with all kernels
+	Archs, PTX []int  // chips whose machine code and PTX it holds: 80 is sm_80
 	// The CUDA version that a driver must support, 13000 for 13.0, to run the
-	// machine code of Images, and to compile their PTX.
+	// machine code and to compile the PTX.
 	NativeCUDA, PTXCUDA int
 	Devices             []DevicePlan
 }
@@ -23,7 +24,6 @@ type DevicePlan struct {
 	Name      string // "cuda:0", the driver's number
 	Weights   int64
 	Arena     int64
-	Scratch   int64 // of one launch, behind the arena
 	Recurrent int64 // state of one sequence
 	KV        int64 // of all sequences
 }
