@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -44,6 +43,7 @@ type job struct {
 	driver *host.Driver   // of the emitted module; nil: it uses no GPU
 	own    int            // how many of them are the program's own, the rest is runtime
 	bar    *bar
+	fit    bool   // plan what does not fit as well
 	dir    string // where the emitted module has been written
 	temp   string // the same, when it is to be removed
 	res    Result
@@ -104,7 +104,7 @@ func (j *job) load(context.Context) error {
 	for _, n := range append(notes, j.slow(machine)...) {
 		j.logf("qnc: %s: %s", j.path, n)
 	}
-	j.report("import", time.Since(start))
+	j.measure("import", time.Since(start))
 	if err := j.dump("import"); err != nil {
 		return err
 	}
@@ -140,8 +140,8 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 }
 
 // target is what the passes may know of the backends.
-func target() *passes.Target {
-	return &passes.Target{CanRun: CanRun, VerifyOnce: true}
+func (j *job) target() *passes.Target {
+	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
 }
 
 // CanRun reports whether a device has a kernel for v.
@@ -186,17 +186,13 @@ func (j *job) plan(context.Context) error {
 // run applies the passes of one stage.
 func (j *job) run(stage passes.Stage) error {
 	start := time.Now()
-	err := passes.Run(j.m, target(), stage.Passes(j.o.Precise), func(p *passes.Pass) error {
-		j.report(p.Name, time.Since(start))
+	err := passes.Run(j.m, j.target(), stage.Passes(j.o.Precise), func(p *passes.Pass) error {
+		j.measure(p.Name, time.Since(start))
 		err := j.dump(p.Name)
 		start = time.Now()
 		return err
 	})
-	var fit *passes.FitError
-	if errors.As(err, &fit) {
-		return fault.New(fault.Fit, "%s: %w", j.path, fit)
-	}
-	return err
+	return errFit(j.path, err)
 }
 
 // emit writes the program's source and type-checks it.

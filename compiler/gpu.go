@@ -51,7 +51,7 @@ func (j *job) planForCPU() error {
 		j.whole = nil
 		return nil
 	}
-	err := passes.Run(j.whole, target(), slices.Concat(passes.Placement.Passes(j.o.Precise), passes.Planning.Passes(j.o.Precise)), nil)
+	err := passes.Run(j.whole, &passes.Target{CanRun: CanRun, VerifyOnce: true}, slices.Concat(passes.Placement.Passes(j.o.Precise), passes.Planning.Passes(j.o.Precise)), nil)
 	var fit *passes.FitError
 	if errors.As(err, &fit) {
 		j.whole, err = nil, nil

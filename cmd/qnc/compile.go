@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"qnc/compiler"
-	"qnc/runtime/fault"
 )
 
 func newCompile() *cobra.Command {
@@ -58,20 +57,25 @@ func variables(o *compiler.Options, p *placement) map[string]any {
 	return vars
 }
 
-// compile checks what only the command line knows and runs the compiler.
+// compile runs the compiler with what only the command line knows.
 func compile(c *cobra.Command, model string, o *compiler.Options, p placement) (*compiler.Result, error) {
-	if err := p.check(); err != nil {
+	if err := settle(c, o, p); err != nil {
 		return nil, err
 	}
+	return compiler.Compile(c.Context(), model, o)
+}
+
+// settle completes the options.
+func settle(c *cobra.Command, o *compiler.Options, p placement) (err error) {
 	o.Placement = p.flags
-	var err error
+	o.TargetGPU, o.CUDADriver = p.target, p.driver
 	if o.Placement.Overrides, err = p.rules.all(); err != nil {
-		return nil, err
+		return err
 	}
 	o.Threads = max(o.Threads, 0) // -1 is the table's word for "not given"
 	o.Stdout, o.Stderr = c.OutOrStdout(), c.ErrOrStderr()
 	o.Progress = isTerminal(o.Stderr)
-	return compiler.Compile(c.Context(), model, o)
+	return nil
 }
 
 // isTerminal reports whether w is a terminal, or the null device, which is as patient.
@@ -97,16 +101,6 @@ func (p *placement) vars() map[string]any {
 		"cpu-moe": rule{&p.rules, cpuMoE}, "n-cpu-moe": rule{&p.rules, cpuMoEBlocks}, "override-tensor": rule{&p.rules, compiler.ParseOverrides},
 		"target-gpu": &p.target, "cuda-driver": &p.driver,
 	}
-}
-
-// check refuses what needs an emitter for GPUs.
-func (p *placement) check() error {
-	for flag, value := range map[string]string{"--target-gpu": p.target, "--cuda-driver": p.driver} {
-		if value != "" {
-			return fault.New(fault.Usage, "%s %s: this version of qnc compiles for the CPU only: leave it out", flag, value)
-		}
-	}
-	return nil
 }
 
 // overrides collects what -ot, -cmoe and -ncmoe say, in the order given.
