@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"qnc/codegen"
@@ -144,12 +145,14 @@ func (j *job) target() *passes.Target {
 	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
 }
 
+// canRun says why a kind of device, the name up to the colon, has no kernel for a value.
+var canRun = map[string]func(v *ir.Value) error{"cpu": cpu.CanRun, "cuda": cuda.CanRun}
+
 // CanRun reports whether a device has a kernel for v.
 func CanRun(d ir.Device, v *ir.Value) bool {
-	if d == "cpu" {
-		return cpu.CanRun(v) == nil
-	}
-	return cuda.CanRun(v) == nil
+	kind, _, _ := strings.Cut(string(d), ":")
+	can := canRun[kind]
+	return can != nil && can(v) == nil
 }
 
 // optimise runs the passes that rewrite the graph.
@@ -178,6 +181,9 @@ func (j *job) plan(context.Context) error {
 	}
 	cpu.AssignLayouts(j.m, j.o.TargetCPU)
 	if err := j.planForCPU(); err != nil {
+		return err
+	}
+	if err := j.predict(); err != nil {
 		return err
 	}
 	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })

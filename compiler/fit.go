@@ -27,7 +27,6 @@ type FitReport struct {
 	Devices []DeviceFit `json:"devices"`
 	Funcs   []FuncFit   `json:"funcs"`
 	Changes []Change    `json:"changes"`
-	Notes   []string    `json:"notes,omitempty"`
 }
 
 // A DeviceFit is what one device holds.

@@ -62,9 +62,6 @@ func (r *FitReport) Text(out io.Writer, all bool) error {
 		}
 		w.Flush()
 	}
-	for _, n := range r.Notes {
-		fmt.Fprintf(&b, "\n%s\n", n)
-	}
 	for line := range strings.Lines(b.String()) {
 		if _, err := io.WriteString(out, strings.TrimRight(line, " \n")+"\n"); err != nil {
 			return err
