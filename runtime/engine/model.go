@@ -35,6 +35,7 @@ type Plan struct {
 	SharedFloats    int // of all threads of a team
 	RecurrentFloats int // recurrent state of one sequence, in one piece
 	KVBytes         int // KV cache of all sequences
+	Threads         int // where steps have no use for more; 0: they have
 }
 
 // Memory is what New cuts into the program's tensors.
