@@ -56,7 +56,7 @@ func newProgram(m *ir.Module) *program {
 		}
 	}
 	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products",
-		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "image", "openDriver"} {
+		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "newProgram", "openDriver", "image"} {
 		p.names[taken] = true
 	}
 	for _, f := range m.Funcs {

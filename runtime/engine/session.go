@@ -110,7 +110,7 @@ func Open(m *Model, opt Options) (*Session, error) {
 	s.stepDecode = func(th *Thread) { s.prog.Decode(th, &s.step) }
 	n := m.Info.NumUbatch
 	s.tok, s.pos, s.seq, s.rows = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
-	threads := cmpOr(opt.Threads, m.Info.DefaultThreads, runtime.NumCPU())
+	threads := cmpOr(opt.Threads, s.plan.Threads, m.Info.DefaultThreads, runtime.NumCPU())
 	s.SetThreads(threads, cmpOr(opt.BatchThreads, threads))
 	debug.SetGCPercent(400) // what remains to collect is small and lies outside the steps
 	return s, nil
