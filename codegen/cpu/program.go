@@ -56,7 +56,7 @@ func newProgram(m *ir.Module) *program {
 		}
 	}
 	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products",
-		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "image", "openDriver"} {
+		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "newProgram", "openDriver", "image"} {
 		p.names[taken] = true
 	}
 	for _, f := range m.Funcs {
@@ -228,7 +228,6 @@ type Output struct {
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
-	Lines           map[string][]cost.Line // of each function's step
 }
 
 // Emit writes step.go, kernels.go and costs.go of package pkg for a planned module.
@@ -333,7 +332,7 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 	var body []Code
 	var reads, writes []region
 	last := -1
-	classes := codegen.LayerClasses(f)
+	costing := codegen.NewCosting(f, WeightBytes)
 	for _, v := range values {
 		if free(v) {
 			continue
@@ -348,14 +347,15 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		c, err := codegen.Cost(v, WeightBytes, p.members(v))
+		line, err := costing.Line(v)
 		k.try(err)
-		k.cost = c
+		k.cost = line.Cost
 		kernel := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		p.lines[f] = append(p.lines[f], p.line(classes, kernel, v, c))
+		line.Kernel = kernel
+		p.lines[f] = append(p.lines[f], line)
 		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
 			body = append(body, Id("th").Dot("Barrier").Call())
 			reads, writes = nil, nil

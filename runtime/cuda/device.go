@@ -28,8 +28,8 @@ type Device struct {
 // align is that of every weight on a device.
 const align = 256
 
-// check compares the device with what the image serves.
-func (d *Device) check() (err error) {
+// check asks whether there is code for the device under a version of the driver.
+func (d *Device) check(version int) (err error) {
 	drv := d.g.drv
 	if d.name, err = drv.DeviceName(d.ordinal); err != nil {
 		return err
@@ -42,10 +42,7 @@ func (d *Device) check() (err error) {
 	if err != nil {
 		return err
 	}
-	if chip := 10*major + minor; !d.g.plan.serves(chip) {
-		return fault.New(fault.Missing, "%s is of chip sm_%d, the program has kernels for %s: compile with --target-gpu sm_%d", d, chip, d.g.plan.archNames(), chip)
-	}
-	return nil
+	return d.g.plan.check(d, 10*major+minor, version)
 }
 
 func (d *Device) String() string { return fmt.Sprintf("%s (%s)", d.plan.Name, d.name) }

@@ -34,6 +34,7 @@ type Plan struct {
 	ScratchFloats   int // of each thread
 	RecurrentFloats int // recurrent state of one sequence, in one piece
 	KVBytes         int // KV cache of all sequences
+	Threads         int // where steps have no use for more; 0: they have
 }
 
 // Memory is what New cuts into the program's tensors.

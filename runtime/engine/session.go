@@ -110,7 +110,7 @@ func Open(m *Model, opt Options) (*Session, error) {
 	s.stepDecode = func(th *Thread) { s.prog.Decode(th, &s.step) }
 	n := m.Info.NumUbatch
 	s.tok, s.pos, s.seq, s.rows = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
-	threads := cmpOr(opt.Threads, m.Info.DefaultThreads, runtime.NumCPU())
+	threads := cmpOr(opt.Threads, s.plan.Threads, m.Info.DefaultThreads, runtime.NumCPU())
 	s.SetThreads(threads, cmpOr(opt.BatchThreads, threads))
 	debug.SetGCPercent(400) // what remains to collect is small and lies outside the steps
 	return s, nil
@@ -144,6 +144,9 @@ func (s *Session) build(plan Plan, build func(*Memory) (*Program, error), progre
 		KV:        aligned(plan.KVBytes),
 		Info:      in,
 		Progress:  progress,
+	}
+	if uint64(s.weights.Size()) <= availableMemory() { // otherwise pages would push each other out
+		s.weights.Populate()
 	}
 	s.prog, err = build(&s.mem)
 	return err

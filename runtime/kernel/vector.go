@@ -125,6 +125,15 @@ func Scale(dst, x []float32, s float32) {
 	}
 }
 
+// addScaled adds p x to dst.
+func addScaled(dst []float32, p float32, x []float32) {
+	if simd != nil {
+		simd.MulAdd(dst, dst, x, p)
+		return
+	}
+	quant.Axpy(dst, p, x)
+}
+
 // SiluMul writes silu(x) * y.
 func SiluMul(dst, x, y []float32) {
 	x, y = x[:len(dst)], y[:len(dst)]
@@ -136,3 +145,6 @@ func SiluMul(dst, x, y []float32) {
 		dst[i] = Silu(a) * y[i]
 	}
 }
+
+// Read is vec.Funcs.Read of the target.
+func Read(p []byte, ahead int) float32 { return simd.Read(p, ahead) }
