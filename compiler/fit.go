@@ -220,6 +220,9 @@ func (c *changes) all() []Change {
 	}
 	c.ubatch()
 	c.embedding()
+	if n, bytes, gpu, ok := passes.UploadsFrom(c.j.m); ok && !c.j.o.Placement.Uploads {
+		c.list = append(c.list, Change{Flag: "--op-offload", Device: gpu, Frees: -bytes, Note: fmt.Sprintf("at most; faster prompts from %d tokens a step on", n)})
+	}
 	// What makes it fit comes first.
 	slices.SortStableFunc(c.list, func(a, b Change) int {
 		switch {

@@ -46,7 +46,7 @@ func with(t *testing.T, o Options, flag string) (Options, bool) {
 		o.Placement.Overrides = append(ot(t, f[1]), o.Placement.Overrides...)
 	case flag == "-ngl auto":
 		o.Placement.Layers = "auto"
-	case f[0] == "experts":
+	case f[0] == "experts", flag == "--op-offload":
 		return o, false
 	default:
 		t.Errorf("%s: no flag that the test knows", flag)
@@ -179,7 +179,7 @@ func TestFitUploads(t *testing.T) {
 		{"a fast cpu", "\tdevice cpu mem=64GiB bw=400GB/s mac=30000GMAC/s\n" + gpu16 + links, 1024, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := fitOf(t, model, Options{Ctx: 4096, Ubatch: c.ubatch, Machine: machineFile(t, c.machine), Placement: Placement{Overrides: []Override{CPUExperts(-1)}}})
+			r := fitOf(t, model, Options{Ctx: 4096, Ubatch: c.ubatch, Machine: machineFile(t, c.machine), Placement: Placement{Uploads: true, Overrides: []Override{CPUExperts(-1)}}})
 			last := r.Funcs[len(r.Funcs)-1]
 			if !c.want {
 				if len(r.Funcs) != 2 || last.From != 0 || last.Uploads != 0 {

@@ -243,6 +243,36 @@ func decided(m *ir.Module, f *ir.Func, sizes ir.Sizes) (upload, bool) {
 	return slowest.decide(list, sizes["T"])
 }
 
+// UploadsFrom returns the least tokens of a step from which uploads would be
+// faster for a placed module without them, and the memory they take on a GPU.
+func UploadsFrom(m *ir.Module) (tokens int, bytes int64, gpu ir.Device, ok bool) {
+	p := &placer{m: m, sizes: m.MaxSizes()}
+	homes := p.blockHomes(newUsage(m, p.sizes))
+	slowest := rates{link: math.Inf(1)}
+	for _, f := range m.Funcs {
+		if f == decodeFunc(m) || f.From > 0 || !usesTokens(f) {
+			continue
+		}
+		var list []experts
+		for _, v := range f.Body {
+			d, movable := p.uploadTo(v, homes)
+			if !movable {
+				continue
+			}
+			e, _ := expertsOf(v, p.sizes)
+			list = append(list, e)
+			bytes = max(bytes, int64(e.bytes))
+			if r, _ := ratesOf(&m.Machine, d); r.link < slowest.link {
+				slowest, gpu = r, d
+			}
+		}
+		if u, pays := slowest.decide(list, p.sizes["T"]); pays {
+			return u.from, bytes, gpu, true
+		}
+	}
+	return 0, 0, "", false
+}
+
 // copies are the attributes of the uploads of f.
 func copies(m *ir.Module, f *ir.Func) ir.Attrs {
 	if f.From > 0 {
