@@ -251,26 +251,22 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 			fmt.Fprintf(w, "q.Peer(cuda.Ptr(%s), m.%s, m.%s.Arena(%d), %s)\n", u.buffer(v), peer, peer, from.Mem, sizeOf(v.Type))
 		}
 	}
+	stages, err := u.translate(f, values)
+	if err != nil {
+		return err
+	}
 	last := -1
-	u.routed = nil
-	for _, v := range values {
-		if free(v) || v.Op == ir.OpTransfer {
-			continue
-		}
-		k := &kern{p: u.program, v: v}
-		if err := k.emit(); err != nil {
-			return err
-		}
-		if _, layer := codegen.Layer(v.Name); layer != last && layer >= 0 {
+	for _, s := range stages {
+		if _, layer := codegen.Layer(s.v.Name); layer != last && layer >= 0 {
 			fmt.Fprintf(w, "\n// blk.%d\n", layer)
 			last = layer
-		} else if layer < 0 && last >= 0 && !v.Type.IsNone() {
+		} else if layer < 0 && last >= 0 && !s.v.Type.IsNone() {
 			fmt.Fprintf(w, "\n// head\n")
 			last = -1
 		}
-		for i := range k.launches {
-			l := &k.launches[i]
-			if i == 0 || l.when != k.launches[i-1].when {
+		for i := range s.launches {
+			l := &s.launches[i]
+			if i == 0 || l.when != s.launches[i-1].when {
 				switch l.when {
 				case few:
 					fmt.Fprintf(w, "if in.%s <= %d {\n", l.tokens.Sym, fewTokens)
@@ -280,7 +276,7 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 			}
 			u.call(l)
 		}
-		if k.launches[len(k.launches)-1].when != always {
+		if s.launches[len(s.launches)-1].when != always {
 			w.WriteString("}\n")
 		}
 	}
