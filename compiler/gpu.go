@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
@@ -62,6 +61,9 @@ func (j *job) planForCPU() error {
 // emitGPU writes a program for the plan's GPUs, with the CPU's parts and, where
 // there can be one, the program for the CPU alone.
 func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
+	if i := slices.IndexFunc(j.m.Funcs, func(f *ir.Func) bool { return f.From > 0 }); i >= 0 {
+		return nil, fault.New(fault.Missing, "%s uploads experts, which the programs of this qnc do not: end with --stop-after plan, or leave out --op-offload", j.m.Funcs[i].Name)
+	}
 	driver, err := host.DriverByName(j.o.CUDADriver)
 	if err != nil {
 		return nil, err
@@ -130,7 +132,7 @@ func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host
 	}
 	work := &toolchain.Job{Files: sources, Archs: j.o.archs, DryRun: j.o.DryRun}
 	if j.o.Trace || j.o.DryRun {
-		work.Trace = func(s toolchain.Step) { j.logf("%s", strings.Join(s.Args, " ")) }
+		work.Trace = func(s toolchain.Step) { j.logf("%s", s) }
 	}
 	found := toolchain.Find(ctx)
 	if work.Archs == nil && len(found.Compilers) > 0 {
