@@ -26,7 +26,7 @@ func ConvHeads(y []float32, yStride int, state []float32, stateStride int, x []f
 // starts at the group's first channel. Unless eps is negative each dim channels of y
 // are normalised. Scratch holds c floats a channel.
 func Conv(y []float32, yStride int, state []float32, stateStride int, x []float32, xStride int, w []float32, c, n, channels, dim int, eps float64, scratch []float32) {
-	if simd != nil && c == 4 && channels%vec.Lane == 0 && channels > 0 {
+	if simd != nil && c == 4 && dim%vec.Lane == 0 && channels > 0 {
 		conv4(y, yStride, state, stateStride, x, xStride, w, n, channels, dim, eps, scratch)
 		return
 	}

@@ -77,7 +77,7 @@ func TestDeltaVector(t *testing.T) {
 // TestConvHeads: heads in blocks, of several sizes, are convolved and normalised as one by one.
 func TestConvHeads(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 1))
-	for _, c := range []struct{ taps, dim, heads int }{{4, 16, 3}, {4, 128, 19}, {4, 400, 6}, {3, 12, 200}, {4, 2048, 2}} {
+	for _, c := range []struct{ taps, dim, heads int }{{4, 16, 3}, {4, 128, 19}, {4, 400, 6}, {3, 12, 200}, {4, 8, 6}, {4, 2048, 2}} {
 		const n = 5
 		channels := c.dim * c.heads
 		x, w, start := normal(r, n*channels, 1), normal(r, channels*c.taps, 1), normal(r, (c.taps-1)*channels, 1)
