@@ -3,8 +3,9 @@
 # make test       all tests; they need nothing outside this folder
 # make check      formatting, vet, staticcheck, import floors, freshness
 # make update     rewrite goldens and generated/
+# make gorgonia CUDA12=DIR/include   tests of the other CUDA driver, with the headers of CUDA 12
 # make parity MODELS=DIR   compare every model of a folder with its reference numbers
-.PHONY: all demo test check generate update bench fuzz parity clean
+.PHONY: all demo test gorgonia check generate update bench fuzz parity clean
 
 GO := go
 export CGO_ENABLED := 0
@@ -29,6 +30,11 @@ demo: bin/qnc
 
 test:
 	$(GO) test -timeout 14m ./...
+
+# cgo: a C compiler and the headers; the driver is emulated.
+gorgonia:
+	CGO_ENABLED=1 CGO_CFLAGS=-I$(abspath $(CUDA12)) $(GO) vet -tags gorgonia ./runtime/cuda/gorgonia
+	CGO_ENABLED=1 CGO_CFLAGS=-I$(abspath $(CUDA12)) $(GO) test -tags gorgonia ./runtime/cuda/gorgonia
 
 # Floors and freshness are tests like the others; here they run uncached.
 check:

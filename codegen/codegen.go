@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"qnc/ir"
 )
 
 // Header is the first line of every file that the compiler writes.
@@ -57,4 +59,21 @@ func Layer(name string) (base string, layer int) {
 	}
 	n, _ := strconv.Atoi(name[m[2]:m[3]])
 	return name[:m[0]] + name[m[3]:], n
+}
+
+var blockMark = regexp.MustCompile(`^blk\.([0-9]{1,6})\.`)
+
+// LayerOf is the layer that v belongs to by its name, or by that of the weight
+// or state that it takes; -1 when there is none.
+func LayerOf(v *ir.Value) int {
+	if _, n := Layer(v.Name); n >= 0 {
+		return n
+	}
+	for _, a := range v.Args {
+		if m := blockMark.FindStringSubmatch(a.Name); m != nil && a.IsSymbol() {
+			n, _ := strconv.Atoi(m[1])
+			return n
+		}
+	}
+	return -1
 }

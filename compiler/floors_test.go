@@ -34,6 +34,7 @@ var floors = []floor{
 	{"cudatemplates", nil, nil},
 	{"generated", []string{"runtime"}, nil}, // as every emitted program
 	{"runtime/cuda/libcuda", []string{"runtime"}, []string{"github.com/ebitengine/purego"}}, // of programs for GPUs only
+	{"runtime/cuda/gorgonia", []string{"runtime"}, []string{"gorgonia.org/cu"}},             // of those with --cuda-driver gorgonia
 	{"runtime", nil, nil}, // it travels in emitted programs
 }
 
@@ -112,6 +113,8 @@ func TestFloorFaults(t *testing.T) {
 		{"runtime/cuda", "github.com/ebitengine/purego", false},
 		{"runtime/cuda/libcuda", "qnc/runtime/cuda", true},
 		{"runtime/cuda/libcuda", "github.com/ebitengine/purego", true},
+		{"runtime/cuda/libcuda", "gorgonia.org/cu", false},
+		{"runtime/cuda/gorgonia", "gorgonia.org/cu", true},
 		{"ir/eval", "qnc/ir", true},
 		{"ir", "qnc/runtime/quant", false},
 		{"passes", "qnc/ir/eval", true},

@@ -9,6 +9,7 @@ import (
 
 	"qnc/codegen/view"
 	"qnc/ir"
+	"qnc/runtime/cost"
 	"qnc/runtime/quant"
 )
 
@@ -26,6 +27,7 @@ type call struct {
 	scratch int // floats a thread needs
 	reads   []region
 	writes  []region
+	cost    cost.Cost
 	fault   error
 }
 

@@ -15,6 +15,7 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen"
 	"qnc/codegen/opcheck"
 	"qnc/ir"
 	"qnc/runtime/cpu"
@@ -64,6 +65,11 @@ func TestEveryEmitterHasACase(t *testing.T) {
 	for op := range emitters {
 		if !have[op] {
 			t.Errorf("op %s has an emitter, but no case in package opcheck: add one", op)
+		}
+	}
+	for op := range emitters {
+		if !codegen.HasCost(op) {
+			t.Errorf("op %s has an emitter, but no row in codegen's table of costs: add one", op)
 		}
 	}
 	for op := range have {

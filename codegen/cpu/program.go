@@ -12,6 +12,7 @@ import (
 	"qnc/codegen"
 	"qnc/codegen/cpu/asm"
 	"qnc/ir"
+	"qnc/runtime/cost"
 )
 
 // A program collects what the emitted file declares: fields for weights and
@@ -36,6 +37,7 @@ type program struct {
 	caches    map[*ir.Value]bool
 	vector    bool            // quantised activations are records for vector kernels
 	asm       map[string]bool // vector kernels that are called
+	lines     map[*ir.Func][]cost.Line
 }
 
 // A field is one field of the emitted model.
@@ -46,17 +48,17 @@ type field struct {
 
 func newProgram(m *ir.Module) *program {
 	p := &program{m: m, max: m.MaxSizes(), member: map[*ir.Value][]*ir.Value{}, fields: map[string]*field{},
-		names: map[string]bool{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}, asm: map[string]bool{}}
+		names: map[string]bool{}, lines: map[*ir.Func][]cost.Line{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}, asm: map[string]bool{}}
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {
 			p.noteCache(v)
 		}
 	}
-	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main"} {
+	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products"} {
 		p.names[taken] = true
 	}
 	for _, f := range m.Funcs {
-		p.names[f.Name] = true
+		p.names[f.Name], p.names[f.Name+"Lines"] = true, true
 	}
 	for _, k := range asm.Kernels {
 		p.names[k.Name] = true
@@ -180,7 +182,7 @@ func (p *program) function(k *kern) string {
 			for _, x := range k.params {
 				g.Id(x.name).Add(x.typ)
 			}
-		}).Block(k.body...)
+		}).Block(append([]Code{Id("th").Dot("Enter").Call()}, k.body...)...)
 	}
 	// The layout takes most of the time of rendering: once a kernel is enough.
 	var text bytes.Buffer
@@ -201,7 +203,11 @@ func (p *program) function(k *kern) string {
 	name := p.unique(k.name)
 	p.kernels[text.String()] = name
 	p.scratch = max(p.scratch, k.scratch)
-	p.funcs = append(p.funcs, Comment(k.v.LongString()), declare(name), Line())
+	p.funcs = append(p.funcs, Comment(k.v.LongString()))
+	if doc := k.cost.String(); doc != "" {
+		p.funcs = append(p.funcs, Comment(doc))
+	}
+	p.funcs = append(p.funcs, declare(name), Line())
 	return name
 }
 
@@ -213,9 +219,10 @@ type Output struct {
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
+	Lines           map[string][]cost.Line // of each function's step
 }
 
-// Emit writes step.go and kernels.go of package pkg for a planned module.
+// Emit writes step.go, kernels.go and costs.go of package pkg for a planned module.
 // target is the name of a target CPU; the weights have the layouts of AssignLayouts for it.
 func Emit(m *ir.Module, pkg, target string) (*Output, error) {
 	_, vector := vectorTarget(target)
@@ -224,11 +231,15 @@ func Emit(m *ir.Module, pkg, target string) (*Output, error) {
 		return nil, err
 	}
 	code := slices.Concat(p.declarations(), p.constructor(), steps)
+	products, err := p.products()
+	if err != nil {
+		return nil, err
+	}
 	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
 	for _, x := range []struct {
 		name string
 		code []Code
-	}{{"step.go", code}, {"kernels.go", p.funcs}} {
+	}{{"step.go", code}, {"kernels.go", p.funcs}, {"costs.go", slices.Concat(p.costs(), products)}} {
 		data, err := render(pkg, x.code)
 		if err != nil {
 			return nil, fmt.Errorf("BUG: %s: %w", x.name, err)
@@ -297,6 +308,7 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 	var body []Code
 	var reads, writes []region
 	last := -1
+	classes := codegen.LayerClasses(f)
 	for _, v := range f.Body {
 		if free(v) {
 			continue
@@ -311,10 +323,14 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 		if k.fault != nil {
 			return nil, k.fault
 		}
+		c, err := codegen.Cost(v, WeightBytes, p.members(v))
+		k.try(err)
+		k.cost = c
 		name := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
+		p.lines[f] = append(p.lines[f], p.line(classes, name, v, c))
 		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
 			body = append(body, Id("th").Dot("Barrier").Call())
 			reads, writes = nil, nil
@@ -379,10 +395,12 @@ func (p *program) steps() Dict {
 	for _, f := range p.m.Funcs {
 		name := strings.ToUpper(f.Name[:1]) + f.Name[1:]
 		members[Id(name)] = Id("m").Dot(f.Name)
+		members[Id(name+"Lines")] = Id(f.Name + "Lines")
 		for _, r := range f.Results {
 			members[Id(name+"Logits")] = Id(p.field(r))
 		}
 	}
+	members[Id("Products")] = Id("products")
 	return members
 }
 

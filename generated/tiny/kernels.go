@@ -9,7 +9,9 @@ import (
 )
 
 // %model.embed_tokens = get_rows @token_embd.weight, %tok : f32[T,64] at 32768
+// 68 bytes a pick, 1 of 300 a row, 256 of activations a row
 func getRowsQ80_64(th *engine.Thread, out []float32, table []byte, ids []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		kernel.DequantizeQ80(out[t*64:][:64], table[int(ids[t])*68:][:68])
@@ -17,7 +19,9 @@ func getRowsQ80_64(th *engine.Thread, out []float32, table []byte, ids []int32, 
 }
 
 // %attn_norm-0_norm = norm %model.embed_tokens, @blk.0.attn_norm.weight {eps=9.999999974752427e-07 out=f32,a8} : (f32[T,64], a8[T,64])
+// 256 bytes of weights, 600 of activations a row, 128 multiply-adds (f32) a row
 func norm_Tx64_f32_a8(th *engine.Thread, x []float32, w []float32, f32 []float32, a8 []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		f := f32[t*64:][:64]
@@ -27,7 +31,9 @@ func norm_Tx64_f32_a8(th *engine.Thread, x []float32, w []float32, f32 []float32
 }
 
 // %linear_attn_qkv_mixed-0 = matmul %attn_norm-0_a8, @blk.0.attn_qkv.weight : f32[T,128] at 0
+// 8704 bytes of weights, 600 of activations a row, 8192 multiply-adds (int8) a row
 func matmulQ80_128x64(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(128, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*68:][:68]
@@ -38,7 +44,9 @@ func matmulQ80_128x64(th *engine.Thread, out []float32, x []byte, w []byte, n in
 }
 
 // %z_flat-0 = matmul %attn_norm-0_a8, @blk.0.attn_gate.weight : f32[T,64] at 65536
+// 4352 bytes of weights, 344 of activations a row, 4096 multiply-adds (int8) a row
 func matmulQ80_64x64(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*68:][:68]
@@ -49,13 +57,17 @@ func matmulQ80_64x64(th *engine.Thread, out []float32, x []byte, w []byte, n int
 }
 
 // %ssm_ba_flat-0 = matmul %attn_norm-0, @blk.0.ssm_ba.weight : f32[T,8] at 81920
+// 1024 bytes of weights, 288 of activations a row, 512 multiply-adds (f32) a row
 func matmulF16F32_8x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(8, 16)
 	kernel.MatMul(out, 8, x, 64, w, 128, kernel.DequantizeF16, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %beta_sigmoid-0 = sigmoid %beta_view-0 : f32[T,2,2] at 98304
+// 32 of activations a row, 4 multiply-adds (f32) a row
 func sigmoid_Tx2x2(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 2 {
@@ -67,7 +79,9 @@ func sigmoid_Tx2x2(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[T,2,2] at 99328
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func add_Tx2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 2 {
@@ -79,7 +93,9 @@ func add_Tx2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int
 }
 
 // %alpha_softplus-0 = softplus %alpha_biased-0_flat : f32[T,4] at 99328
+// 32 of activations a row, 4 multiply-adds (f32) a row
 func softplus_Tx4(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 4 {
@@ -89,7 +105,9 @@ func softplus_Tx4(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %gate_decay-0 = mul %alpha_softplus-0, @blk.0.ssm_a : f32[T,4] at 99328
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func mul_Tx4(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 4 {
@@ -99,7 +117,9 @@ func mul_Tx4(th *engine.Thread, out []float32, x []float32, y []float32, n int) 
 }
 
 // %q_conv_predelta-0_conv_split = conv_split @blk.0.conv, %linear_attn_qkv_mixed-0, @blk.0.ssm_conv1d.weight, %seq {heads=2 kdim=16 vheads=4 vdim=16 eps=9.999999974752427e-07} : (f32[T,2,16], f32[T,2,16], f32[T,4,16])
+// 2048 bytes of weights, 3072 of state, 1024 of activations a row, 640 multiply-adds (f32) a row
 func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float32, state []float32, x []float32, w []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(8, 1)
 	for i := lo; i < hi; i++ {
 		switch {
@@ -116,7 +136,9 @@ func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float
 }
 
 // %attn_output_perm-0 = delta_chunk @blk.0.delta, %q_conv_predelta-0, %k_conv_predelta-0, %v_conv_predelta-0, %gate_decay-0, %beta_sigmoid-0_flat, %seq {scale=0.25 map=interleaved} : f32[T,4,16] at 0
+// 8192 of state, 800 of activations a row, 11264 multiply-adds (f32) a row
 func deltaChunk_2x16_4x16(th *engine.Thread, out []float32, state []float32, q []float32, key []float32, val []float32, decay []float32, beta []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 1)
 	for h := lo; h < hi; h++ {
 		g := h / 2
@@ -141,7 +163,9 @@ func deltaChunk_2x16_4x16(th *engine.Thread, out []float32, state []float32, q [
 }
 
 // %final_output-0_a8 = gated_norm %attn_output_perm-0, @blk.0.ssm_norm.weight, %z-0 {eps=9.999999974752427e-07 out=a8} : a8[T,64] at 16384
+// 64 bytes of weights, 600 of activations a row, 192 multiply-adds (f32) a row
 func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float32, a8 []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		row := th.Scratch(64)
@@ -154,7 +178,9 @@ func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float3
 }
 
 // %attn_residual-0_norm = norm %linear_attn_out-0, @blk.0.post_attention_norm.weight, %model.embed_tokens {eps=9.999999974752427e-07 out=sum,f32,a8} : (f32[T,64], f32[T,64], a8[T,64])
+// 256 bytes of weights, 1112 of activations a row, 192 multiply-adds (f32) a row
 func norm_Tx64_sum_f32_a8(th *engine.Thread, x []float32, y []float32, sum []float32, w []float32, f32 []float32, a8 []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		s := sum[t*64:][:64]
@@ -166,13 +192,17 @@ func norm_Tx64_sum_f32_a8(th *engine.Thread, x []float32, y []float32, sum []flo
 }
 
 // %ffn_moe_logits-0 = matmul %attn_post_norm-0, @blk.0.ffn_gate_inp.weight : f32[T,4] at 0
+// 1024 bytes of weights, 272 of activations a row, 256 multiply-adds (f32) a row
 func matmulF32F32_4x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 16)
 	kernel.MatMul(out, 4, x, 64, w, 256, nil, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %ffn_moe_weights_norm-0_topk_moe = topk_moe %ffn_moe_logits-0 {k=2 norm=1 min=6.103515625e-05 scale=1} : (f32[T,2], i32[T,2])
+// 32 of activations a row, 4 multiply-adds (f32) a row
 func topKMoE_2of4(th *engine.Thread, weights []float32, ids []int32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		p := th.Scratch(4)
@@ -182,7 +212,9 @@ func topKMoE_2of4(th *engine.Thread, weights []float32, ids []int32, x []float32
 }
 
 // %ffn_moe_swiglu-0 = moe_gate_up %ffn_moe_in-0_a8, @blk.0.ffn_gate_exps.weight, @blk.0.ffn_up_exps.weight, %ffn_moe_topk-0 : f32[T,2,32] at 0
+// 4352 bytes a pick, 2 of 4 a row, 352 of activations a row, 8192 multiply-adds (int8) a row
 func moeGateUpQ80Q80_32x64(th *engine.Thread, out []float32, x []byte, gate []byte, up []byte, ids []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(32, 16)
 	for t := range n {
 		for j := range 2 {
@@ -195,7 +227,9 @@ func moeGateUpQ80Q80_32x64(th *engine.Thread, out []float32, x []byte, gate []by
 }
 
 // %ffn_moe_swiglu-0_a8 = quantize %ffn_moe_swiglu-0 : a8[T,2,32] at 32768
+// 344 of activations a row, 64 multiply-adds (f32) a row
 func quantize_Tx2x32(th *engine.Thread, out []byte, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
@@ -205,7 +239,9 @@ func quantize_Tx2x32(th *engine.Thread, out []byte, x []float32, n int) {
 }
 
 // %ffn_moe_out-0 = moe_down %ffn_moe_swiglu-0_a8, @blk.0.ffn_down_exps.weight, %ffn_moe_topk-0, %ffn_moe_weights_norm-0 : f32[T,64] at 0
+// 2176 bytes a pick, 2 of 4 a row, 360 of activations a row, 4096 multiply-adds (int8) a row
 func moeDownQ80_64x32(th *engine.Thread, out []float32, x []byte, w []byte, ids []int32, weights []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	for t := range n {
 		clear(out[t*64+lo : t*64+hi])
@@ -219,7 +255,9 @@ func moeDownQ80_64x32(th *engine.Thread, out []float32, x []byte, w []byte, ids 
 }
 
 // %ffn_shexp_swiglu-0 = gate_up %attn_post_norm-0_a8, @blk.0.ffn_gate_shexp.weight, @blk.0.ffn_up_shexp.weight : f32[T,32] at 32768
+// 4352 bytes of weights, 216 of activations a row, 4096 multiply-adds (int8) a row
 func gateUpQ80Q80_32x64(th *engine.Thread, out []float32, x []byte, gate []byte, up []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(32, 16)
 	for i := lo; i < hi; i++ {
 		g, u := gate[i*68:][:68], up[i*68:][:68]
@@ -230,7 +268,9 @@ func gateUpQ80Q80_32x64(th *engine.Thread, out []float32, x []byte, gate []byte,
 }
 
 // %ffn_shexp_swiglu-0_a8 = quantize %ffn_shexp_swiglu-0 : a8[T,32] at 65536
+// 172 of activations a row, 32 multiply-adds (f32) a row
 func quantize_Tx32(th *engine.Thread, out []byte, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		kernel.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
@@ -238,7 +278,9 @@ func quantize_Tx32(th *engine.Thread, out []byte, x []float32, n int) {
 }
 
 // %ffn_shexp_out-0 = matmul %ffn_shexp_swiglu-0_a8, @blk.0.ffn_down_shexp.weight : f32[T,64] at 32768
+// 2176 bytes of weights, 300 of activations a row, 2048 multiply-adds (int8) a row
 func matmulQ80_64x32(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*34:][:34]
@@ -249,13 +291,17 @@ func matmulQ80_64x32(th *engine.Thread, out []float32, x []byte, w []byte, n int
 }
 
 // %shared_expert_gate-0 = matmul %attn_post_norm-0, @blk.0.ffn_gate_inp_shexp.weight : f32[T,1] at 65536
+// 256 bytes of weights, 260 of activations a row, 64 multiply-adds (f32) a row
 func matmulF32F32_1x64(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(1, 16)
 	kernel.MatMul(out, 1, x, 64, w, 256, nil, lo, hi, n, 64, th.Scratch(5120))
 }
 
 // %shared_expert_gate_sigmoid-0 = sigmoid %shared_expert_gate-0 : f32[T,1] at 65536
+// 8 of activations a row, 1 multiply-adds (f32) a row
 func sigmoid_Tx1(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		out[i0] = kernel.Sigmoid(x[i0])
@@ -263,7 +309,9 @@ func sigmoid_Tx1(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %ffn_shexp_gated-0 = mul %ffn_shexp_out-0, %shared_expert_gate_sigmoid-0 : f32[T,64] at 32768
+// 516 of activations a row, 64 multiply-adds (f32) a row
 func mul_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		kernel.Scale(out[i0*64:][:64], x[i0*64:], y[i0])
@@ -271,7 +319,9 @@ func mul_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int)
 }
 
 // %ffn_out-0 = add %ffn_moe_out-0, %ffn_shexp_gated-0 : f32[T,64] at 0
+// 768 of activations a row, 64 multiply-adds (f32) a row
 func add_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		kernel.Add(out[i0*64:][:64], x[i0*64:], y[i0*64:])
@@ -279,7 +329,9 @@ func add_Tx64(th *engine.Thread, out []float32, x []float32, y []float32, n int)
 }
 
 // %l_out-0_norm = norm %ffn_out-0, @blk.1.attn_norm.weight, %attn_residual-0 {eps=9.999999974752427e-07 out=sum,a8} : (f32[T,64], a8[T,64])
+// 256 bytes of weights, 856 of activations a row, 192 multiply-adds (f32) a row
 func norm_Tx64_sum_a8(th *engine.Thread, x []float32, y []float32, sum []float32, w []float32, a8 []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		s := sum[t*64:][:64]
@@ -291,7 +343,9 @@ func norm_Tx64_sum_a8(th *engine.Thread, x []float32, y []float32, sum []float32
 }
 
 // %Qcur_full-1 = matmul %attn_norm-1_a8, @blk.1.attn_q.weight : f32[T,256] at 0
+// 17408 bytes of weights, 1112 of activations a row, 16384 multiply-adds (int8) a row
 func matmulQ80_256x64(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(256, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*68:][:68]
@@ -302,7 +356,9 @@ func matmulQ80_256x64(th *engine.Thread, out []float32, x []byte, w []byte, n in
 }
 
 // %Qcur_rope-1 = norm_rope %Qcur-1, @blk.1.attn_q_norm.weight, %pos {eps=9.999999974752427e-07 dims=8 base=10000} : f32[T,4,32] at 65536
+// 128 bytes of weights, 1024 of activations a row, 320 multiply-adds (f32) a row
 func normRope8_Tx4x32(th *engine.Thread, out []float32, x []float32, w []float32, pos []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		cos, sin := th.Scratch(8)[0:4], th.Scratch(8)[4:]
@@ -316,7 +372,9 @@ func normRope8_Tx4x32(th *engine.Thread, out []float32, x []float32, w []float32
 }
 
 // norm_rope_store @blk.1.cache_k, %Kcur-1, @blk.1.attn_k_norm.weight, %pos, %seq {eps=9.999999974752427e-07 dims=8 base=10000}
+// 128 bytes of weights, 128 stored a row, 256 of activations a row, 160 multiply-adds (f32) a row
 func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []float32, pos []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		cos, sin := th.Scratch(40)[32:36], th.Scratch(40)[36:]
@@ -331,7 +389,9 @@ func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []flo
 }
 
 // store_rows @blk.1.cache_v, %Vcur-1, %pos, %seq
+// 128 stored a row, 256 of activations a row
 func storeRows_Tx2x32(th *engine.Thread, cache []byte, x []float32, pos []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
@@ -341,7 +401,9 @@ func storeRows_Tx2x32(th *engine.Thread, cache []byte, x []float32, pos []int32,
 }
 
 // %attn_pregate_heads-1 = attention %Qcur_rope-1, %cache_k-1, %cache_v-1, %pos {scale=0.17677669529663687 map=interleaved} : f32[T,4,32] at 98304
+// 256 a cell, 1024 of activations a row, 256 multiply-adds (f32) a row and cell
 func attentionF16F16_4x32of2(th *engine.Thread, out []float32, q []float32, keys []byte, values []byte, pos []int32, n int) {
+	th.Enter()
 	a := kernel.Attention{
 		Groups: 2,
 		Heads:  4,
@@ -375,7 +437,9 @@ func attentionF16F16_4x32of2(th *engine.Thread, out []float32, q []float32, keys
 }
 
 // %gate_sigmoid-1 = sigmoid %gate-1 : f32[T,4,1,32] at 65536
+// 1024 of activations a row, 128 multiply-adds (f32) a row
 func sigmoid_Tx4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 4 {
@@ -385,7 +449,9 @@ func sigmoid_Tx4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %attn_gated-1 = mul %attn_pregate-1, %gate_sigmoid-1_flat : f32[T,128] at 98304
+// 1536 of activations a row, 128 multiply-adds (f32) a row
 func mul_Tx128(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		kernel.Mul(out[i0*128:][:128], x[i0*128:], y[i0*128:])
@@ -393,7 +459,9 @@ func mul_Tx128(th *engine.Thread, out []float32, x []float32, y []float32, n int
 }
 
 // %attn_gated-1_a8 = quantize %attn_gated-1 : a8[T,128] at 16384
+// 688 of activations a row, 128 multiply-adds (f32) a row
 func quantize_Tx128(th *engine.Thread, out []byte, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		kernel.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
@@ -401,7 +469,9 @@ func quantize_Tx128(th *engine.Thread, out []byte, x []float32, n int) {
 }
 
 // %attn_output-1 = matmul %attn_gated-1_a8, @blk.1.attn_output.weight : f32[T,64] at 0
+// 8704 bytes of weights, 432 of activations a row, 8192 multiply-adds (int8) a row
 func matmulQ80_64x128(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*136:][:136]
@@ -412,7 +482,9 @@ func matmulQ80_64x128(th *engine.Thread, out []float32, x []byte, w []byte, n in
 }
 
 // %attn_out_rows-1 = get_rows %attn_output-1, %rows : f32[R,64] at 16384
+// 512 of activations a row
 func getRows_64(th *engine.Thread, out []float32, table []float32, ids []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		copy(out[t*64:][:64], table[int(ids[t])*64:])
@@ -420,7 +492,9 @@ func getRows_64(th *engine.Thread, out []float32, table []float32, ids []int32, 
 }
 
 // %result_norm_a8 = norm %ffn_out-1, @output_norm.weight, %attn_residual-1 {eps=9.999999974752427e-07 out=a8} : a8[R,64] at 76800
+// 256 bytes of weights, 600 of activations a row, 192 multiply-adds (f32) a row
 func norm_Rx64_a8(th *engine.Thread, x []float32, y []float32, w []float32, a8 []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		s := th.Scratch(128)[64:]
@@ -432,7 +506,9 @@ func norm_Rx64_a8(th *engine.Thread, x []float32, y []float32, w []float32, a8 [
 }
 
 // %result_output = matmul %result_norm_a8, @output.weight : f32[R,300] at 0
+// 20400 bytes of weights, 1288 of activations a row, 19200 multiply-adds (int8) a row
 func matmulQ80_300x64(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
 	lo, hi := th.Cut(300, 16)
 	for i := lo; i < hi; i++ {
 		row := w[i*68:][:68]
@@ -443,7 +519,9 @@ func matmulQ80_300x64(th *engine.Thread, out []float32, x []byte, w []byte, n in
 }
 
 // %beta_sigmoid-0 = sigmoid %beta_view-0 : f32[1,2,2] at 1536
+// 32 of activations a row, 4 multiply-adds (f32) a row
 func sigmoid_1x2x2(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(2, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 2 {
@@ -453,7 +531,9 @@ func sigmoid_1x2x2(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[1,2,2] at 1600
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func add_1x2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(2, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		for i1 := range 2 {
@@ -463,7 +543,9 @@ func add_1x2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int
 }
 
 // %alpha_softplus-0 = softplus %alpha_biased-0_flat : f32[1,4] at 1600
+// 32 of activations a row, 4 multiply-adds (f32) a row
 func softplus_1x4(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 16)
 	for i0 := lo; i0 < hi; i0++ {
 		out[i0] = kernel.Softplus(x[i0])
@@ -471,7 +553,9 @@ func softplus_1x4(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %gate_decay-0 = mul %alpha_softplus-0, @blk.0.ssm_a : f32[1,4] at 1600
+// 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func mul_1x4(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 16)
 	for i0 := lo; i0 < hi; i0++ {
 		out[i0] = x[i0] * y[i0]
@@ -479,7 +563,9 @@ func mul_1x4(th *engine.Thread, out []float32, x []float32, y []float32, n int) 
 }
 
 // %attn_output_delta-0 = delta_step @blk.0.delta, %q_conv_predelta-0, %k_conv_predelta-0, %v_conv_predelta_view-0_as, %gate_decay-0, %beta_sigmoid-0_as, %seq {scale=0.25 map=interleaved} : f32[1,4,16] at 0
+// 8192 of state, 800 of activations a row, 4096 multiply-adds (f32) a row
 func deltaStep_2x16_4x16(th *engine.Thread, out []float32, state []float32, q []float32, key []float32, val []float32, decay []float32, beta []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 1)
 	for h := lo; h < hi; h++ {
 		g := h / 2
@@ -504,7 +590,9 @@ func deltaStep_2x16_4x16(th *engine.Thread, out []float32, state []float32, q []
 }
 
 // %shared_expert_gate_sigmoid-0 = sigmoid %shared_expert_gate-0 : f32[1,1] at 1024
+// 8 of activations a row, 1 multiply-adds (f32) a row
 func sigmoid_1x1(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(1, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		out[0] = kernel.Sigmoid(x[0])
@@ -512,19 +600,25 @@ func sigmoid_1x1(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %ffn_shexp_gated-0 = mul %ffn_shexp_out-0, %shared_expert_gate_sigmoid-0 : f32[1,64] at 512
+// 516 of activations a row, 64 multiply-adds (f32) a row
 func mul_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	kernel.Scale(out[lo:hi], x[lo:], y[0])
 }
 
 // %ffn_out-0 = add %ffn_moe_out-0, %ffn_shexp_gated-0 : f32[1,64] at 0
+// 768 of activations a row, 64 multiply-adds (f32) a row
 func add_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(64, 16)
 	kernel.Add(out[lo:hi], x[lo:], y[lo:])
 }
 
 // %Qcur_rope-1 = norm_rope %Qcur-1, @blk.1.attn_q_norm.weight, %pos {eps=9.999999974752427e-07 dims=8 base=10000} : f32[1,4,32] at 1024
+// 128 bytes of weights, 1024 of activations a row, 320 multiply-adds (f32) a row
 func normRope8_1x4x32(th *engine.Thread, out []float32, x []float32, w []float32, pos []int32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		cos, sin := th.Scratch(8)[0:4], th.Scratch(8)[4:]
@@ -538,7 +632,9 @@ func normRope8_1x4x32(th *engine.Thread, out []float32, x []float32, w []float32
 }
 
 // %gate_sigmoid-1 = sigmoid %gate-1 : f32[1,4,1,32] at 1024
+// 1024 of activations a row, 128 multiply-adds (f32) a row
 func sigmoid_1x4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(4, 1)
 	for i0 := lo; i0 < hi; i0++ {
 		kernel.SigmoidRow(out[i0*32:][:32], x[i0*64:])
@@ -546,7 +642,38 @@ func sigmoid_1x4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
 }
 
 // %attn_gated-1 = mul %attn_pregate-1, %gate_sigmoid-1_flat : f32[1,128] at 1536
+// 1536 of activations a row, 128 multiply-adds (f32) a row
 func mul_1x128(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
+	th.Enter()
 	lo, hi := th.Cut(128, 16)
 	kernel.Mul(out[lo:hi], x[lo:], y[lo:])
+}
+
+// %peak = matmul %x, @peak : f32[T,64] at 0
+// 69632 bytes of weights, 1664 of activations a row, 65536 multiply-adds (int8) a row
+func matmulQ80_64x1024(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 16)
+	for i := lo; i < hi; i++ {
+		row := w[i*1088:][:1088]
+		for t := range n {
+			out[t*64+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*1280:], 1024))
+		}
+	}
+}
+
+// %peak = matmul %x, @peak : f32[T,64] at 0
+// 133120 bytes of weights, 4416 of activations a row, 66560 multiply-adds (f32) a row
+func matmulF16F32_64x1040(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 16)
+	kernel.MatMul(out, 64, x, 1040, w, 2080, kernel.DequantizeF16, lo, hi, n, 1040, th.Scratch(20736))
+}
+
+// %peak = matmul %x, @peak : f32[T,64] at 0
+// 266240 bytes of weights, 4416 of activations a row, 66560 multiply-adds (f32) a row
+func matmulF32F32_64x1040(th *engine.Thread, out []float32, x []float32, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 16)
+	kernel.MatMul(out, 64, x, 1040, w, 4160, nil, lo, hi, n, 1040, th.Scratch(20736))
 }

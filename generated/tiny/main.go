@@ -40,7 +40,7 @@ var spec = engine.Model{
 	New: newModel,
 	Plan: engine.Plan{
 		ArenaBytes:      147456,
-		ScratchFloats:   18560,
+		ScratchFloats:   20736,
 		RecurrentFloats: 1408,
 		KVBytes:         65536,
 	},

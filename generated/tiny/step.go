@@ -319,9 +319,12 @@ func newModel(mem *engine.Memory) (*engine.Program, error) {
 	}
 	return &engine.Program{
 		Decode:        m.decode,
+		DecodeLines:   decodeLines,
 		DecodeLogits:  m.resultOutput_2,
 		Prefill:       m.prefill,
+		PrefillLines:  prefillLines,
 		PrefillLogits: m.resultOutput,
+		Products:      products,
 	}, mem.Err()
 }
 

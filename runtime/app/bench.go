@@ -19,6 +19,7 @@ type test struct {
 	prompt, gen                   int
 	time                          time.Time
 	samples                       []time.Duration
+	trace                         *engine.Trace // taken with --ops
 }
 
 // name is what the column "test" shows: pp512, tg128, pp512+tg128, "pp512 @ d4096".
@@ -126,6 +127,9 @@ func (a *app) bench() error {
 	if err != nil {
 		return err
 	}
+	if a.set.Bool("ops") {
+		return a.benchOps(tests)
+	}
 	var tables []table
 	for _, w := range []struct {
 		flag string
@@ -207,6 +211,9 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 			a.r.Save(0, &b.deep)
 		}
 		say("%s, run %d/%d", t.name(), i+1, a.set.Int("repetitions"))
+		if t.trace != nil {
+			a.r.SetTrace(t.trace)
+		}
 		start := time.Now()
 		if err := b.prompt(ctx, t.batch, t.prompt); err != nil {
 			return err
@@ -215,6 +222,7 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 			return err
 		}
 		t.samples = append(t.samples, time.Since(start))
+		a.r.SetTrace(nil)
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"qnc/runtime/cost"
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
@@ -55,6 +57,8 @@ type fake struct {
 	threads   [2]int
 	ubatch    int
 	closed    bool
+	trace     *engine.Trace
+	peak      engine.Peaks
 	bad       error             // what Verify returns
 	onDecode  func(n int)       // called with the number of tokens
 	onPrompt  func() error      // called before each Prompt
@@ -74,7 +78,28 @@ func (f *fake) Restore(_ int, st *engine.State) {
 }
 func (f *fake) SetUbatch(n int)               { f.ubatch = n }
 func (f *fake) SetThreads(decode, prompt int) { f.threads = [2]int{decode, prompt} }
+func (f *fake) Peak() engine.Peaks            { return f.peak }
 func (f *fake) Close() error                  { f.closed = true; return nil }
+
+// SetTrace of a fake gives each step two kernels of 2 and 1 ms.
+func (f *fake) SetTrace(t *engine.Trace) { f.trace = t }
+
+func (f *fake) traceStep(p *engine.Phase, tokens int) {
+	const ms = time.Millisecond
+	p.Lines = []cost.Line{
+		{Kernel: "matmulQ4K_8x8", Op: "matmul", Value: "out-0", Class: "delta moe", Rows: cost.Tokens, Cost: cost.Cost{Weights: 4e6, MACs: 1e6, Int: true}},
+		{Kernel: "norm_Tx8", Op: "norm", Value: "result_norm", Class: "head", Layer: -1, Rows: cost.Tokens, Cost: cost.Cost{Acts: 10}},
+	}
+	if p.Times == nil {
+		p.Times = make([]engine.LineTime, 2)
+	}
+	p.Times[0].Busy += 2 * ms
+	p.Times[0].Wait += ms / 2
+	p.Times[1].Busy += 1 * ms
+	p.Start += ms / 2
+	p.Wall += 4 * ms
+	p.Sizes = append(p.Sizes, cost.Size{Tokens: tokens, Logits: 1, Cells: len(f.seq)})
+}
 
 func (f *fake) Verify(progress func(done, total int64)) error {
 	if f.verifying != nil {
@@ -121,6 +146,9 @@ func (f *fake) Prompt(ctx context.Context, seq int, tokens []int32, rows []int, 
 	f.prompts = append(f.prompts, append([]int32(nil), tokens...))
 	at := len(f.seq)
 	f.seq = append(f.seq, tokens...)
+	if f.trace != nil {
+		f.traceStep(&f.trace.Prompt, len(tokens))
+	}
 	n := f.info.NumVocab
 	for k, r := range rows {
 		f.row(out[k*n:][:n], f.seq[:at+r+1])
@@ -133,6 +161,9 @@ func (f *fake) Decode(seq int, token int32) ([]float32, error) {
 		return nil, errors.New("the context is full")
 	}
 	f.seq = append(f.seq, token)
+	if f.trace != nil {
+		f.traceStep(&f.trace.Decode, 1)
+	}
 	if f.onDecode != nil {
 		f.onDecode(len(f.seq))
 	}

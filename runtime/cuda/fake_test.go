@@ -1,10 +1,25 @@
-package cuda
+package cuda_test
 
 import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+
+	"qnc/runtime/cuda"
+)
+
+type (
+	Context           = cuda.Context
+	Module            = cuda.Module
+	Function          = cuda.Function
+	Stream            = cuda.Stream
+	Event             = cuda.Event
+	Graph             = cuda.Graph
+	Exec              = cuda.Exec
+	Ptr               = cuda.Ptr
+	Attribute         = cuda.Attribute
+	FunctionAttribute = cuda.FunctionAttribute
 )
 
 // fake is a driver over Go memory. Its streams are lazy: what is queued runs
@@ -58,7 +73,7 @@ func newFake() *fake {
 		graphs: map[uintptr][]op{}, capturing: map[Stream]Stream{}}
 }
 
-func (f *fake) open() (Driver, error) { return f, nil }
+func (f *fake) open() (cuda.Driver, error) { return f, nil }
 
 // at is n bytes of device or pinned memory.
 func (f *fake) at(p Ptr, n int) []byte {
@@ -76,7 +91,7 @@ func (f *fake) setWord(p uint64, v uint32) { binary.LittleEndian.PutUint32(f.at(
 
 func (f *fake) push(s Stream, o op) error {
 	if f.sticky != 0 {
-		return Check("fake", f.sticky)
+		return cuda.Check("fake", f.sticky)
 	}
 	o.stream = s
 	if o.wait != nil { // waiting for an event of a capture joins it
@@ -118,7 +133,7 @@ func (f *fake) drain() error {
 			}
 		}
 		if left == 0 || f.sticky != 0 {
-			return Check("cuStreamSynchronize", f.sticky)
+			return cuda.Check("cuStreamSynchronize", f.sticky)
 		}
 		if len(ready) == 0 {
 			return fmt.Errorf("the streams wait for each other")
@@ -143,11 +158,11 @@ func (f *fake) DeviceName(int) (string, error)       { return "Fake", nil }
 func (f *fake) TotalMemory(int) (uint64, error)      { return f.memory, nil }
 func (f *fake) CanAccessPeer(a, b int) (bool, error) { return !f.noPeer, nil }
 func (f *fake) Attribute(_ int, a Attribute) (int, error) {
-	return map[Attribute]int{ComputeMajor: f.chip / 10, ComputeMinor: f.chip % 10}[a], nil
+	return map[Attribute]int{cuda.ComputeMajor: f.chip / 10, cuda.ComputeMinor: f.chip % 10}[a], nil
 }
 func (f *fake) Retain(d int) (Context, error)     { f.live++; return Context(d + 1), nil }
 func (f *fake) Release(int) error                 { f.live--; return nil }
-func (f *fake) Use(c Context) error               { f.current = c; return Check("cuCtxSetCurrent", f.sticky) }
+func (f *fake) Use(c Context) error               { f.current = c; return cuda.Check("cuCtxSetCurrent", f.sticky) }
 func (f *fake) EnablePeer(Context) error          { return nil }
 func (f *fake) LoadModule([]byte) (Module, error) { return Module(f.id()), nil }
 func (f *fake) UnloadModule(Module) error         { f.live--; return nil }
@@ -162,7 +177,7 @@ func (f *fake) MemoryInfo() (free, total uint64, err error) {
 }
 func (f *fake) Function(_ Module, name string) (Function, error) {
 	if f.kernels[name] == nil {
-		return 0, Check("cuModuleGetFunction", 500)
+		return 0, cuda.Check("cuModuleGetFunction", 500)
 	}
 	f.names = append(f.names, name)
 	return Function(len(f.names)), nil
@@ -183,7 +198,7 @@ func (f *fake) add(n uint64, device Context) *block {
 }
 func (f *fake) Alloc(n uint64) (Ptr, error) {
 	if free, _, _ := f.MemoryInfo(); n > free || f.allocs+1 == f.failAlloc {
-		return 0, Check("cuMemAlloc", 2)
+		return 0, cuda.Check("cuMemAlloc", 2)
 	}
 	f.allocs++
 	return f.add(n, f.current).p, nil
@@ -191,7 +206,7 @@ func (f *fake) Alloc(n uint64) (Ptr, error) {
 func (f *fake) remove(found func(*block) bool) error {
 	i := slices.IndexFunc(f.blocks, found)
 	if i < 0 {
-		return Check("cuMemFree", 1)
+		return cuda.Check("cuMemFree", 1)
 	}
 	f.blocks = slices.Delete(f.blocks, i, i+1)
 	f.live--
@@ -204,7 +219,7 @@ func (f *fake) FreeHost(x []byte) error {
 }
 func (f *fake) RegisterHost([]byte) error     { return nil }
 func (f *fake) UnregisterHost([]byte) error   { return nil }
-func (f *fake) HostPtr(x []byte) (Ptr, error) { return 0, Check("cuMemHostGetDevicePointer", 1) }
+func (f *fake) HostPtr(x []byte) (Ptr, error) { return 0, cuda.Check("cuMemHostGetDevicePointer", 1) }
 func (f *fake) CopyToDevice(dst Ptr, src []byte, s Stream) error {
 	return f.push(s, op{run: func() { copy(f.at(dst, len(src)), src) }})
 }
@@ -233,7 +248,7 @@ func (f *fake) NewStream() (Stream, error) {
 func (f *fake) DestroyStream(s Stream) error { f.live--; delete(f.streams, s); return nil }
 func (f *fake) Synchronize(s Stream) error {
 	if f.capturing[s] != 0 {
-		return Check("cuStreamSynchronize", 900)
+		return cuda.Check("cuStreamSynchronize", 900)
 	}
 	return f.drain()
 }
@@ -247,7 +262,7 @@ func (f *fake) Record(e Event, s Stream) error        { return f.push(s, op{mark
 func (f *fake) Wait(s Stream, e Event) error          { return f.push(s, op{wait: f.events[e]}) }
 func (f *fake) SynchronizeEvent(Event) error          { return f.drain() }
 func (f *fake) Elapsed(Event, Event) (float32, error) { return 0, nil }
-func (f *fake) Launch(l *Launch, s Stream) error {
+func (f *fake) Launch(l *cuda.Launch, s Stream) error {
 	name, grid, args := f.names[l.Function-1], l.Grid, slices.Clone(l.Args)
 	return f.push(s, op{run: func() {
 		if name == f.faulty {
@@ -275,7 +290,7 @@ func (f *fake) EndCapture(s Stream) (Graph, error) {
 		}
 		delete(f.capturing, at)
 		if at != s && last[at].mark == nil {
-			return 0, Check("cuStreamEndCapture", 901) // a stream that was not joined again
+			return 0, cuda.Check("cuStreamEndCapture", 901) // a stream that was not joined again
 		}
 	}
 	delete(f.graphs, uintptr(s))

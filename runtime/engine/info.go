@@ -76,6 +76,13 @@ type Runner interface {
 	// SetThreads sets the threads of Decode and of Prompt.
 	SetThreads(decode, prompt int)
 
+	// SetTrace takes the time of every kernel of the steps from here on, until SetTrace(nil).
+	SetTrace(*Trace)
+
+	// Peak measures what the machine does at best with the threads of Decode: reads
+	// of the weights, and this program's products in the caches. It takes about a second.
+	Peak() Peaks
+
 	// Verify hashes all weights and compares them with the digests of the compile.
 	Verify(progress func(done, total int64)) error
 

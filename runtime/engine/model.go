@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"qnc/runtime/cost"
 	"qnc/runtime/fault"
 	"qnc/runtime/kernel"
 	"qnc/runtime/pack"
@@ -70,6 +71,9 @@ func (m *Memory) Bytes(off, n int) []byte     { return m.Arena[off : off+n : off
 type Program struct {
 	Prefill, Decode             func(*Thread, *Step)
 	PrefillLogits, DecodeLogits []float32 // rows of NumVocab, valid until the next step
+
+	PrefillLines, DecodeLines []cost.Line // what their kernels cost, in order
+	Products                  []Product
 
 	// What a program with devices has beside; nil without.
 	Err   func() error  // the first fault of a step; no later one comes to its end

@@ -53,6 +53,7 @@ type Session struct {
 	teams   map[int]*Team
 	decode  *Team
 	prefill *Team
+	trace   *Trace
 
 	stepPrefill, stepDecode func(*Thread) // made once: a method value allocates
 }
@@ -258,7 +259,7 @@ func (s *Session) Prompt(ctx context.Context, seq int, tokens []int32, rows []in
 			n++
 		}
 		s.fill(seq, part, n)
-		if ctx.Err() != nil || !s.prefill.Run(s.stepPrefill) {
+		if ctx.Err() != nil || !s.runPrefill() {
 			s.Reset(seq) // its recurrent state may be half-written
 			return fault.Wrap(fault.Interrupted, ctx.Err())
 		}
@@ -280,7 +281,7 @@ func (s *Session) Decode(seq int, token int32) ([]float32, error) {
 	}
 	s.rows[0] = 0
 	s.fill(seq, one[:], 1)
-	s.decode.Run(s.stepDecode)
+	s.runDecode()
 	if err := s.fault(); err != nil {
 		return nil, err
 	}

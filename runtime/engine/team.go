@@ -30,6 +30,7 @@ type Thread struct {
 	Ith, Nth int
 	scratch  []float32
 	team     *Team
+	trace    *tracer
 	guarded  func() error // runs the team's fn
 }
 
@@ -70,6 +71,9 @@ func (t *Team) work(th *Thread) {
 func (th *Thread) run() {
 	if err := gguf.Guard(th.guarded); err != nil {
 		th.team.fault(err)
+	}
+	if th.trace != nil {
+		th.trace.busy()
 	}
 	th.team.bar.wait(&th.team.abort)
 }
@@ -132,7 +136,14 @@ func (t *Team) Close() {
 // Barrier returns when every thread of the team has called it. After Abort no
 // thread returns from it: the step is unwound to Run, on all threads from the same barrier.
 func (th *Thread) Barrier() {
-	if th.team.bar.wait(&th.team.abort) {
+	if th.trace != nil {
+		th.trace.busy()
+	}
+	stop := th.team.bar.wait(&th.team.abort)
+	if th.trace != nil {
+		th.trace.waited()
+	}
+	if stop {
 		panic(errAborted)
 	}
 }

@@ -59,6 +59,7 @@ var table = []Flag{
 	{Name: "delay", Kind: Int, Arg: "SECONDS", Default: "0", Min: 0, Max: 86400, In: Bench, Help: "pause before each test"},
 	{Name: "output", Alt: []string{"o"}, Kind: String, Arg: "FORMAT", Default: "md", Words: []string{"md", "csv", "json", "jsonl"}, In: Bench, Help: "md, csv, json or jsonl on stdout"},
 	{Name: "output-err", Alt: []string{"oe"}, Kind: String, Arg: "FORMAT", Default: "none", Words: []string{"none", "md", "csv", "json", "jsonl"}, In: Bench, Help: "the same on stderr"},
+	{Name: "ops", Kind: Bool, In: Bench, Help: "time, bytes and multiply-adds of each op instead; with -v of each kernel call"},
 	{Name: "n-predict", Alt: []string{"n", "predict"}, Env: "N_PREDICT", Kind: Int, Arg: "N", Default: "0", Min: 0, Max: maxCount, In: SweepBench, Help: "tokens to generate at each length, 0: a quarter of -ub"},
 	{Name: "n-repetitions", Alt: []string{"r", "nrep"}, Kind: Int, Arg: "N", Default: "1", Min: 1, Max: 1e6, In: SweepBench, Help: "runs of each row; from 2 on their spread is printed too"},
 	{Name: "sweep-stride", Kind: Int, Arg: "N", Default: "1", Min: 1, Max: maxCount, In: SweepBench, Help: "measure every Nth row, pass the others quickly"},

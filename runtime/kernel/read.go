@@ -1,0 +1,37 @@
+package kernel
+
+import "unsafe"
+
+// readBlock is what Read asks for and reads at a time.
+const readBlock = 4096
+
+// Read reads p with the target's widest loads, asking the caches for what
+// lies ahead bytes further on, and returns a number that depends on all of it.
+func Read(p []byte, ahead int) float32 {
+	var sum uint64
+	var most float32
+	for i := 0; i+readBlock <= len(p); i += readBlock {
+		if simd == nil {
+			sum += sum64(p[i : i+readBlock])
+			continue
+		}
+		if next := i + ahead; ahead > 0 && next+readBlock <= len(p) {
+			simd.Prefetch(p[next : next+readBlock])
+		}
+		most = max(most, simd.MaxOf(Floats(p[i:i+readBlock])))
+	}
+	return most + float32(sum)
+}
+
+// sum64 adds the words of p, 8-byte aligned, whole blocks of 64 bytes.
+func sum64(p []byte) uint64 {
+	x := unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(p))), len(p)/8)
+	var a, b, c, d uint64
+	for ; len(x) >= 8; x = x[8:] {
+		a += x[0] + x[4]
+		b += x[1] + x[5]
+		c += x[2] + x[6]
+		d += x[3] + x[7]
+	}
+	return a + b + c + d
+}
