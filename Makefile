@@ -5,7 +5,9 @@
 # make update     rewrite goldens and generated/
 # make gorgonia CUDA12=DIR/include   tests of the other CUDA driver, with the headers of CUDA 12
 # make parity MODELS=DIR   compare every model of a folder with its reference numbers
-.PHONY: all demo test gorgonia check generate update bench fuzz parity clean
+# make bench      every kernel at the shapes of the 80B model, then prompts and decode of MODEL
+# make bench-peers LLAMA_BENCH=EXE IK_LLAMA_BENCH=EXE   the same MODEL in turns with llama.cpp and ik_llama.cpp
+.PHONY: all demo test gorgonia check generate update bench bench-peers peers-named fuzz parity clean
 
 GO := go
 export CGO_ENABLED := 0
@@ -54,8 +56,27 @@ update: generate
 	$(GO) test ./passes -update
 	$(GO) test ./compiler/arch -update
 
-bench:
-	$(GO) test -run '^$$' -bench . ./...
+# What is measured: four layers of the 80B model, made here (4.4 GB, and as much again for each
+# type in KV), or another MODEL. docs/performance.md describes the method.
+MODEL  := bin/80b-4layers.gguf
+DEPTHS := 8192
+KV     := f16
+ROUNDS := 3
+PEERS   = $(GO) run ./cmd/peers -model $(MODEL) -rounds $(ROUNDS) -depths "$(DEPTHS)" -kv "$(KV)" -work bin/peers $(PEERS_FLAGS)
+
+bin/80b-4layers.gguf:
+	@mkdir -p $(dir $@)
+	$(GO) run ./cmd/synth 80b-4layers $@
+
+bench: bin/qnc $(MODEL)
+	$(GO) test -timeout 60m -run '^$$' -bench . ./...
+	$(PEERS)
+
+bench-peers: peers-named bin/qnc $(MODEL)
+	$(PEERS) -llama "$(LLAMA_BENCH)" -ik "$(IK_LLAMA_BENCH)"
+
+peers-named:
+	@test -n "$(LLAMA_BENCH)$(IK_LLAMA_BENCH)" || { echo "make bench-peers LLAMA_BENCH=EXE IK_LLAMA_BENCH=EXE: both are missing, one is enough"; exit 2; }
 
 fuzz:
 	@for p in $$($(GO) list ./...); do \

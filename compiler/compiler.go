@@ -226,7 +226,7 @@ func (j *job) emit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	module, err := host.Module()
+	module, err := host.Module(nil)
 	if err != nil {
 		return err
 	}

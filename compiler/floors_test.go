@@ -25,6 +25,7 @@ type floor struct {
 // is its floor. Nothing imports what stands above it.
 var floors = []floor{
 	{"cmd/qnc", []string{"compiler", "passes", "ir", "runtime"}, []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys"}},
+	{"cmd/peers", []string{"runtime"}, nil},
 	{"cmd/synth", []string{"runtime"}, nil},
 	{"compiler/arch", []string{"ir", "runtime"}, nil},
 	{"compiler", []string{"compiler/arch", "codegen", "passes", "ir", "runtime"}, []string{"golang.org/x/tools"}},

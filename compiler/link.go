@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"qnc/codegen/cpu"
 	"qnc/codegen/host"
@@ -152,6 +153,7 @@ func (j *job) link(ctx context.Context) error {
 	go func() { warm <- j.goBuild(warmCtx, dir, filepath.Join(dir, "program"), "") }()
 
 	j.bar.begin("packing")
+	begin := time.Now()
 	var id [32]byte
 	var weights *pack.Pending
 	if j.o.Embed {
@@ -163,6 +165,7 @@ func (j *job) link(ctx context.Context) error {
 			return id
 		}, sections, j.bar.update)
 	}
+	took := time.Since(begin)
 	defer weights.Abort()
 	if err != nil {
 		stop()
@@ -172,6 +175,13 @@ func (j *job) link(ctx context.Context) error {
 	j.bar.begin("building")
 	if err := <-warm; err != nil {
 		return err
+	}
+	if j.o.Verbose && !j.o.Embed {
+		var n int64
+		for _, s := range sections {
+			n += s.Size
+		}
+		j.logf("packed %d bytes in %.3f s, %.2f GB/s", n, took.Seconds(), float64(n)/1e9/max(took.Seconds(), 1e-9))
 	}
 	program, err := pack.Stage(out, 0o755)
 	if err != nil {

@@ -6,5 +6,5 @@ import "embed"
 
 // Sources holds the packages under this folder.
 //
-//go:embed */*.go */*/*.go */*.s
+//go:embed */*.go */*/*.go */*.s */*/*.c */*/*.h cuda/gorgonia/stub/libcuda.a
 var Sources embed.FS

@@ -27,7 +27,7 @@ func vectorTarget(name string) (asm.Target, bool) {
 }
 
 // AssignLayouts chooses the layout of every weight for a target CPU: a
-// quantised weight that is multiplied with quantised activations becomes
+// quantised weight on it that is multiplied with quantised activations becomes
 // panels where the target has vector kernels; everything else stays as it is
 // in the file.
 func AssignLayouts(m *ir.Module, target string) {
@@ -40,7 +40,7 @@ func AssignLayouts(m *ir.Module, target string) {
 				continue
 			}
 			for _, w := range v.Args[1:] {
-				if w.Op == ir.OpWeight && w.Type.DType.Quantised() {
+				if w.Op == ir.OpWeight && here(w) && w.Type.DType.Quantised() {
 					w.Type.Layout = Panel
 				}
 			}

@@ -19,6 +19,7 @@ import (
 // buffers, kernels, and the plan.
 type program struct {
 	m      *ir.Module
+	typ    string // the emitted type: model, or of parts hostModel
 	max    ir.Sizes
 	member map[*ir.Value][]*ir.Value // the parts of a tuple, by index
 
@@ -47,14 +48,15 @@ type field struct {
 }
 
 func newProgram(m *ir.Module) *program {
-	p := &program{m: m, max: m.MaxSizes(), member: map[*ir.Value][]*ir.Value{}, fields: map[string]*field{},
+	p := &program{m: m, typ: "model", max: m.MaxSizes(), member: map[*ir.Value][]*ir.Value{}, fields: map[string]*field{},
 		names: map[string]bool{}, lines: map[*ir.Func][]cost.Line{}, kernels: map[string]string{}, offset: map[string]int{}, caches: map[*ir.Value]bool{}, asm: map[string]bool{}}
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {
 			p.noteCache(v)
 		}
 	}
-	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products"} {
+	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products",
+		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "image", "openDriver"} {
 		p.names[taken] = true
 	}
 	for _, f := range m.Funcs {
@@ -64,6 +66,9 @@ func newProgram(m *ir.Module) *program {
 		p.names[k.Name] = true
 	}
 	for _, s := range m.State {
+		if !here(s) {
+			continue
+		}
 		n := s.Type.Elems(ir.Sizes{"S": 1})
 		if p.caches[s] {
 			p.offset[s.Name] = p.cache
@@ -75,6 +80,10 @@ func newProgram(m *ir.Module) *program {
 	}
 	return p
 }
+
+// here reports whether a symbol or value is the CPU's: of a module that was not
+// placed, all are.
+func here(v *ir.Value) bool { return v.On == "" || v.On == "cpu" }
 
 // noteCache marks a state symbol as a KV cache when v reads or writes cells of
 // it. The others are recurrent state, kept together for each sequence.
@@ -235,7 +244,7 @@ func Emit(m *ir.Module, pkg, target string) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
+	out := p.output()
 	for _, x := range []struct {
 		name string
 		code []Code
@@ -282,34 +291,50 @@ func render(pkg string, code []Code) ([]byte, error) {
 func translate(m *ir.Module, vector bool) (*program, []Code, error) {
 	p := newProgram(m)
 	p.vector = vector
+	steps, err := p.functions()
+	return p, steps, err
+}
+
+// functions emits the functions of p's module.
+func (p *program) functions() ([]Code, error) {
 	var steps []Code
-	for _, f := range m.Funcs {
-		for _, v := range f.Body {
-			if v.Op == ir.OpPart {
-				t := v.Args[0]
-				if p.member[t] == nil {
-					p.member[t] = make([]*ir.Value, len(t.Type.Tuple))
-				}
-				p.member[t][v.Int("i")] = v
-			}
-		}
+	for _, f := range p.m.Funcs {
+		p.noteMembers(f)
 		body, err := p.step(f)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		steps = append(steps, body...)
 	}
-	return p, steps, nil
+	return steps, nil
 }
 
-// step emits one function of the module as straight-line calls, with a barrier
-// only where a call touches what an earlier one has touched since the last.
+// noteMembers keeps the parts of tuples.
+func (p *program) noteMembers(f *ir.Func) {
+	for _, v := range f.Body {
+		if v.Op == ir.OpPart {
+			t := v.Args[0]
+			if p.member[t] == nil {
+				p.member[t] = make([]*ir.Value, len(t.Type.Tuple))
+			}
+			p.member[t][v.Int("i")] = v
+		}
+	}
+}
+
+// step emits one function of the module.
 func (p *program) step(f *ir.Func) ([]Code, error) {
+	return p.method(f, f.Name, fmt.Sprintf("%s runs one step: tokens in.Tok at in.Pos of sequence in.Slot; logits of in.Rows.", f.Name), f.Body)
+}
+
+// method emits values of f as straight-line calls, with a barrier only where a
+// call touches what an earlier one has touched since the last.
+func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Code, error) {
 	var body []Code
 	var reads, writes []region
 	last := -1
 	classes := codegen.LayerClasses(f)
-	for _, v := range f.Body {
+	for _, v := range values {
 		if free(v) {
 			continue
 		}
@@ -326,11 +351,11 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 		c, err := codegen.Cost(v, WeightBytes, p.members(v))
 		k.try(err)
 		k.cost = c
-		name := p.function(k)
+		kernel := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		p.lines[f] = append(p.lines[f], p.line(classes, name, v, c))
+		p.lines[f] = append(p.lines[f], p.line(classes, kernel, v, c))
 		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
 			body = append(body, Id("th").Dot("Barrier").Call())
 			reads, writes = nil, nil
@@ -343,7 +368,7 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 			body = append(body, Line().Comment("head"))
 			last = -1
 		}
-		body = append(body, Id(name).CallFunc(func(g *Group) {
+		body = append(body, Id(kernel).CallFunc(func(g *Group) {
 			g.Id("th")
 			for _, x := range k.params {
 				g.Id(x.arg)
@@ -351,8 +376,8 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 		}))
 	}
 	return []Code{
-		Comment(fmt.Sprintf("%s runs one step: tokens in.Tok at in.Pos of sequence in.Slot; logits of in.Rows.", f.Name)),
-		Func().Params(Id("m").Op("*").Id("model")).Id(f.Name).Params(Id("th").Op("*").Qual(pkgEngine, "Thread"), Id("in").Op("*").Qual(pkgEngine, "Step")).Block(body...),
+		Comment(doc),
+		Func().Params(Id("m").Op("*").Id(p.typ)).Id(name).Params(Id("th").Op("*").Qual(pkgEngine, "Thread"), Id("in").Op("*").Qual(pkgEngine, "Step")).Block(body...),
 		Line(),
 	}, nil
 }
@@ -414,17 +439,17 @@ func (p *program) declarations() []Code {
 		return out
 	}
 	return []Code{
-		Comment("model holds the weights, mapped, and the buffers of a step, which lie in one arena:"),
+		Comment(p.typ + " holds the weights, mapped, and the buffers of a step, which lie in one arena:"),
 		Comment("buffers that are never alive together overlap, as \"at\" shows."),
-		Type().Id("model").Struct(append(append([]Code{Id("mem").Op("*").Qual(pkgEngine, "Memory"), Line()}, list(p.weights)...), append([]Code{Line()}, list(p.buffers)...)...)...),
+		Type().Id(p.typ).Struct(append(append([]Code{Id("mem").Op("*").Qual(pkgEngine, "Memory"), Line()}, list(p.weights)...), append([]Code{Line()}, list(p.buffers)...)...)...),
 		Line(),
 		Comment("recurrent is n floats of the step's sequence's recurrent state."),
-		Func().Params(Id("m").Op("*").Id("model")).Id("recurrent").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Float32().Block(
+		Func().Params(Id("m").Op("*").Id(p.typ)).Id("recurrent").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Float32().Block(
 			Return(raw("m.mem.Recurrent[in.Slot*%d+off:][:n]", p.recurrent)),
 		),
 		Line(),
 		Comment("cache is the step's sequence's n bytes of a KV cache that starts at off."),
-		Func().Params(Id("m").Op("*").Id("model")).Id("cache").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Byte().Block(
+		Func().Params(Id("m").Op("*").Id(p.typ)).Id("cache").Params(Id("in").Op("*").Qual(pkgEngine, "Step"), List(Id("off"), Id("n")).Int()).Index().Byte().Block(
 			Return(raw("m.mem.KV[off+in.Slot*n:][:n]")),
 		),
 		Line(),

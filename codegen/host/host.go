@@ -90,13 +90,36 @@ func goValue(x any) string {
 
 // Module emits go.mod, and the runtime packages that the program needs as a
 // module of their own, put in place of its import path: nothing is downloaded.
-func Module() ([]codegen.File, error) {
-	files := []codegen.File{
-		{Name: "go.mod", Data: fmt.Appendf(nil, "module model\n\ngo %s\n\nrequire qnc v0.0.0\n\nreplace qnc => ./qnc\n", GoVersion)},
-		{Name: "qnc/go.mod", Data: fmt.Appendf(nil, "module qnc\n\ngo %s\n", GoVersion)},
-	}
-	seen := map[string]bool{}
+// With a driver its package comes too, and the modules of others that it needs.
+func Module(d *Driver) ([]codegen.File, error) {
+	var requires, replaces, runtimeRequires strings.Builder
+	var files []codegen.File
 	queue := []string{"app"}
+	if d != nil {
+		queue = append(queue, d.pkg)
+		for _, m := range d.modules {
+			fmt.Fprintf(&requires, "require %s %s\n\n", m.path, m.version)
+			fmt.Fprintf(&replaces, "replace %s => ./%s%s\n\n", m.path, vendorDir, m.path)
+			more, err := vendored(m.path)
+			if err != nil {
+				return nil, err
+			}
+			files = append(files, more...)
+		}
+		for _, name := range d.files {
+			data, err := runtime.Sources.ReadFile(name)
+			if err != nil {
+				return nil, fmt.Errorf("BUG: %w", err)
+			}
+			files = append(files, codegen.File{Name: "qnc/runtime/" + name, Data: data})
+		}
+		runtimeRequires.WriteString("\n" + strings.TrimSuffix(requires.String(), "\n"))
+	}
+	files = append([]codegen.File{
+		{Name: "go.mod", Data: fmt.Appendf(nil, "module model\n\ngo %s\n\nrequire qnc v0.0.0\n\n%s%sreplace qnc => ./qnc\n", GoVersion, &requires, &replaces)},
+		{Name: "qnc/go.mod", Data: fmt.Appendf(nil, "module qnc\n\ngo %s\n%s", GoVersion, &runtimeRequires)},
+	}, files...)
+	seen := map[string]bool{}
 	for len(queue) > 0 {
 		dir := queue[0]
 		queue = queue[1:]
@@ -111,14 +134,14 @@ func Module() ([]codegen.File, error) {
 		for _, e := range entries {
 			name := path.Join(dir, e.Name())
 			ext := path.Ext(name)
-			if e.IsDir() || ext != ".go" && ext != ".s" || strings.HasSuffix(name, "_test.go") {
+			if e.IsDir() || strings.HasSuffix(name, "_test.go") {
 				continue
 			}
 			src, err := runtime.Sources.ReadFile(name)
 			if err != nil {
 				return nil, err
 			}
-			if ext == ".s" {
+			if ext != ".go" { // assembly, or C of a driver
 				files = append(files, codegen.File{Name: "qnc/runtime/" + name, Data: src})
 				continue
 			}

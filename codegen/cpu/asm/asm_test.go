@@ -109,7 +109,7 @@ func build(t testing.TB, target Target) string {
 }
 
 // runs says whether Linux lists the flags of the target.
-func runs(t *testing.T, target Target) bool {
+func runs(t testing.TB, target Target) bool {
 	info, err := os.ReadFile("/proc/cpuinfo")
 	if err != nil {
 		t.Skip(err)
