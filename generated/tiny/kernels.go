@@ -26,7 +26,7 @@ func norm_Tx64_f32_a8(th *engine.Thread, x []float32, w []float32, f32 []float32
 	for t := lo; t < hi; t++ {
 		f := f32[t*64:][:64]
 		kernel.Norm(f, x[t*64:][:64], w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -173,7 +173,7 @@ func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float3
 			f := row[r*16:][:16]
 			kernel.GatedNorm(f, x[t*64+r*16:][:16], w, z[t*64+r*16:][:16], 9.999999974752427e-07)
 		}
-		kernel.QuantizeA8(a8[t*80:][:80], row)
+		quant.QuantizeA8(a8[t*80:][:80], row)
 	}
 }
 
@@ -187,7 +187,7 @@ func norm_Tx64_sum_f32_a8(th *engine.Thread, x []float32, y []float32, sum []flo
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := f32[t*64:][:64]
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -233,7 +233,7 @@ func quantize_Tx2x32(th *engine.Thread, out []byte, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
-			kernel.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
+			quant.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
 		}
 	}
 }
@@ -273,7 +273,7 @@ func quantize_Tx32(th *engine.Thread, out []byte, x []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		kernel.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
+		quant.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
 	}
 }
 
@@ -338,7 +338,7 @@ func norm_Tx64_sum_a8(th *engine.Thread, x []float32, y []float32, sum []float32
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -464,7 +464,7 @@ func quantize_Tx128(th *engine.Thread, out []byte, x []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		kernel.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
+		quant.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
 	}
 }
 
@@ -501,7 +501,7 @@ func norm_Rx64_a8(th *engine.Thread, x []float32, y []float32, w []float32, a8 [
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"qnc/runtime/cpu"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 )
 
@@ -186,7 +187,7 @@ func attendWork(r *rand.Rand, kind string, n, depth int) work {
 
 func rowWorks(r *rand.Rand) []work {
 	x, y, z, w := normal(r, benchWidth, 1), make([]float32, benchWidth), normal(r, benchWidth, 1), normal(r, benchWidth, 1)
-	a8, p, logits := make([]byte, quant.A8RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
+	a8, p, logits := make([]byte, panel.RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
 	weights, ids, half := make([]float32, 10), make([]int32, 10), make([]byte, 2*benchWidth)
 	one := func(name string, bytes int, f func()) work {
 		return work{name: name, bytes: bytes, single: true, run: func(int, int, []float32) { f() }}
@@ -194,7 +195,7 @@ func rowWorks(r *rand.Rand) []work {
 	return []work{
 		one("norm 2048", 8*benchWidth, func() { Norm(y, x, w, 1e-6) }),
 		one("gated norm 2048", 12*benchWidth, func() { GatedNorm(y, x, w, z, 1e-6) }),
-		one("quantize a8 2048", 4*benchWidth, func() { QuantizeA8(a8, x) }),
+		one("quantize 2048", 4*benchWidth, func() { QuantizeRecords(a8, x) }),
 		one("quantize f16 2048", 4*benchWidth, func() { QuantizeF16(half, x) }),
 		one("silu mul 2048", 12*benchWidth, func() { SiluMul(y, x, z) }),
 		one("sigmoid 2048", 8*benchWidth, func() { SigmoidRow(y, x) }),
