@@ -2,9 +2,11 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
 	"qnc/runtime/kernel"
 )
@@ -57,6 +59,17 @@ func emitConvSplit(k *kern) {
 			return
 		}
 	}
+	if k.one() && vh%g == 0 { // a group: the heads that are one job in emitDelta
+		for i := range 3 {
+			k.writes[i].parts = g
+		}
+		k.cut("g", fmt.Sprint(g), 1, slices.Concat(
+			[]Code{raw("i := g")}, head("q", 0, 0, kd, g*kd, true),
+			[]Code{raw("i = %d+g", g)}, head("k", g, g*kd, kd, g*kd, true),
+			[]Code{For(raw("i := %d+%s", 2*g, at("g", vh/g)), raw("i < %d+%s", 2*g, at("(g+1)", vh/g)), raw("i++")).Block(
+				head("v", 2*g, 2*g*kd, vd, vh*vd, false)...)})...)
+		return
+	}
 	k.cut("i", fmt.Sprint(2*g+vh), 1, Switch().Block(
 		Case(raw("i < %d", g)).Block(head("q", 0, 0, kd, g*kd, true)...),
 		Case(raw("i < %d", 2*g)).Block(head("k", g, g*kd, kd, g*kd, true)...),
@@ -94,7 +107,18 @@ func emitDelta(k *kern) {
 		run = raw("head.Chunks(n, %d, th.Scratch(%d))", ir.ChunkTokens, k.scratch)
 		k.name = fmt.Sprintf("deltaChunk_%dx%d_%dx%d", groups, kd, heads, vd)
 	}
-	k.cut("h", fmt.Sprint(heads), 1,
+	grain := 1
+	if k.one() && heads%groups == 0 && k.v.Attr.Get("map") != "tiled" { // a group's heads together
+		grain = heads / groups
+		k.writes[0].parts = groups
+		var args []view.View
+		for i := range 5 {
+			args = append(args, k.arg(i+1))
+		}
+		rows := [][4]int{{qt, qr, groups, kd}, {kt, kr, groups, kd}, {vt, vr, heads, vd}, {gt, gr, heads, 1}, {bt, br, heads, 1}}
+		k.readAlike(args, func(i int) bool { r := rows[i]; return k.inOrder(args[i], r[0], r[1], r[2], r[3]) }, groups)
+	}
+	k.cut("h", fmt.Sprint(heads), grain,
 		raw("g := %s", groupOf("h", heads, groups, k.v.Attr.Get("map"))),
 		Id("head").Op(":=").Qual(pkgKernel, "DeltaHead").Values(Dict{
 			Id("K"): Lit(kd), Id("V"): Lit(vd),

@@ -29,6 +29,7 @@ type call struct {
 	writes  []region
 	cost    cost.Cost
 	fault   error
+	since   []region // what the step's kernels have written since the last barrier
 }
 
 // A param is one argument: its name and type in the kernel, its text in the call.
@@ -42,10 +43,12 @@ type param struct {
 type region struct {
 	state  *ir.Value
 	lo, hi int
+	parts  int // equal parts that are dealt to the threads; 0: any thread touches all of it
 }
 
-func (r region) overlaps(s region) bool {
-	return r.state == s.state && r.lo < s.hi && s.lo < r.hi
+// crosses reports whether a thread may touch in r what another touches in s.
+func (r region) crosses(s region) bool {
+	return r.state == s.state && r.lo < s.hi && s.lo < r.hi && (r != s || r.parts == 0)
 }
 
 // convert names a conversion of rows: Quantize or Dequantize to or from a kind.

@@ -338,7 +338,7 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 		if free(v) {
 			continue
 		}
-		k := &kern{p: p, v: v}
+		k := &kern{call: call{since: writes}, p: p, v: v}
 		emit := emitters[v.Op]
 		if emit == nil {
 			k.fail("the CPU has no kernel for %s", v.Op)
@@ -385,7 +385,7 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 func hazard(a, b []region) bool {
 	for _, x := range a {
 		for _, y := range b {
-			if x.overlaps(y) {
+			if x.crosses(y) {
 				return true
 			}
 		}
