@@ -5,14 +5,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
+	"qnc/codegen/cuda"
 	"qnc/codegen/host"
 	"qnc/compiler/arch"
 	"qnc/ir"
@@ -41,6 +42,7 @@ type job struct {
 	files []codegen.File // the emitted module
 	own   int            // how many of them are the program's own, the rest is runtime
 	bar   *bar
+	fit   bool   // plan what does not fit as well
 	dir   string // where the emitted module has been written
 	temp  string // the same, when it is to be removed
 	res   Result
@@ -101,7 +103,7 @@ func (j *job) load(context.Context) error {
 	for _, n := range append(notes, j.slow(machine)...) {
 		j.logf("qnc: %s: %s", j.path, n)
 	}
-	j.report("import", time.Since(start))
+	j.measure("import", time.Since(start))
 	if err := j.dump("import"); err != nil {
 		return err
 	}
@@ -137,31 +139,26 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 }
 
 // target is what the passes may know of the backends.
-func target() *passes.Target {
-	return &passes.Target{CanRun: CanRun, VerifyOnce: true}
+func (j *job) target() *passes.Target {
+	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
 }
 
-// gpuCanRun says why GPUs have no kernel for v. While qnc has no emitter for
-// GPUs it is nil: plans then assume that a GPU runs every op, and emit refuses them.
-var gpuCanRun func(v *ir.Value) error
+// canRun says why a kind of device, the name up to the colon, has no kernel for a value.
+var canRun = map[string]func(v *ir.Value) error{"cpu": cpu.CanRun, "cuda": cuda.CanRun}
 
 // CanRun reports whether a device has a kernel for v.
 func CanRun(d ir.Device, v *ir.Value) bool {
-	if d == "cpu" {
-		return cpu.CanRun(v) == nil
-	}
-	return gpuCanRun == nil || gpuCanRun(v) == nil
+	kind, _, _ := strings.Cut(string(d), ":")
+	can := canRun[kind]
+	return can != nil && can(v) == nil
 }
 
-// needEmitters refuses a plan for devices that no emitter writes code for.
-func needEmitters(m *ir.Module) error {
-	if gpuCanRun != nil {
-		return nil
-	}
+// onlyCPU refuses a plan that a program for the CPU cannot follow.
+func onlyCPU(m *ir.Module) error {
 	for _, f := range m.Funcs {
 		for _, p := range f.Parts {
 			if p.Device != "cpu" {
-				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc has no emitter for GPUs: end with --stop-after plan, or give -ngl 0", p.Device)
+				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc links programs for the CPU only: end with --stop-after plan, or give -ngl 0", p.Device)
 			}
 		}
 	}
@@ -196,22 +193,18 @@ func (j *job) plan(context.Context) error {
 // run applies the passes of one stage.
 func (j *job) run(stage passes.Stage) error {
 	start := time.Now()
-	err := passes.Run(j.m, target(), stage.Passes(j.o.Precise), func(p *passes.Pass) error {
-		j.report(p.Name, time.Since(start))
+	err := passes.Run(j.m, j.target(), stage.Passes(j.o.Precise), func(p *passes.Pass) error {
+		j.measure(p.Name, time.Since(start))
 		err := j.dump(p.Name)
 		start = time.Now()
 		return err
 	})
-	var fit *passes.FitError
-	if errors.As(err, &fit) {
-		return fault.New(fault.Fit, "%s: %w", j.path, fit)
-	}
-	return err
+	return errFit(j.path, err)
 }
 
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
-	if err := needEmitters(j.m); err != nil {
+	if err := onlyCPU(j.m); err != nil {
 		return err
 	}
 	start := time.Now()

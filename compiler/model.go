@@ -79,7 +79,7 @@ func TotalMemory() int64 {
 const ctxStep = 256
 
 // defaultCtx is the cells of one sequence: the model's context, or what a
-// quarter of the machine's memory holds of KV cache.
+// quarter of its memory, or of the smallest GPU's, holds of KV cache.
 func defaultCtx(f *gguf.File, machine ir.Machine, opt arch.Options) (int, error) {
 	name, _, err := f.String("general.architecture")
 	if err != nil {
@@ -94,6 +94,11 @@ func defaultCtx(f *gguf.File, machine ir.Machine, opt arch.Options) (int, error)
 	}
 	ctx := int(min(n, maxSize))
 	mem := machine.Devices[0].Mem
+	for _, d := range gpus(&machine) { // the caches lie there
+		if d.Mem > d.Reserve && (mem == 0 || d.Mem-d.Reserve < mem) {
+			mem = d.Mem - d.Reserve
+		}
+	}
 	if mem == 0 {
 		return ctx, nil
 	}

@@ -15,8 +15,11 @@ type passStat struct {
 	Stats *passes.Stats `json:"stats"`
 }
 
-// report measures the module after a pass and prints the line of -v.
-func (j *job) report(pass string, d time.Duration) {
+// measure measures the module after a pass and prints the line of -v.
+func (j *job) measure(pass string, d time.Duration) {
+	if j.fit {
+		return // the plan alone is of interest
+	}
 	s := passStat{pass, d, passes.Measure(j.m)}
 	j.stats = append(j.stats, s)
 	if !j.o.Verbose {

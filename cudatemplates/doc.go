@@ -9,5 +9,5 @@ import "embed"
 
 // Files are the headers and templates.
 //
-//go:embed *.cuh
+//go:embed *.cuh *.cu.tmpl
 var Files embed.FS

@@ -97,6 +97,8 @@ QNC_DEVICE float warp_max(float v) {
   for (int o = 16; o; o >>= 1) v = max_f(v, __shfl_xor_sync(0xffffffffu, v, o));
   return v;
 }
+// The largest over a warp, without rounding: redux.
+QNC_DEVICE uint32_t warp_max(uint32_t v) { uint32_t r; asm volatile("redux.sync.max.u32 %0,%1,0xffffffff;" : "=r"(r) : "r"(v)); return r; }
 #endif
 
 // What follows is integer and fma arithmetic: the same on all.
@@ -111,10 +113,9 @@ QNC_DEVICE uint16_t float_bf16(float f) {
   return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
 }
 
-// exp_f is e^x within 1.2e-7 of its size; below -87 it is e^-87, above 88 e^88.
+// exp_f is e^x within 1.2e-7 of its size; what is below the smallest normal number is 0.
 QNC_DEVICE float exp_f(float x) {
-  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-  float n = rint_rn(x * 1.44269504088896341f);
+  float n = rint_rn((x < -87.0f ? -87.0f : x > 89.0f ? 89.0f : x) * 1.44269504088896341f);
   float r = fma_rn(n, 2.12194440e-4f, fma_rn(n, -0.693359375f, x));
   float p = fma_rn(1.9875691500e-4f, r, 1.3981999507e-3f);
   p = fma_rn(p, r, 8.3334519073e-3f);
@@ -122,8 +123,12 @@ QNC_DEVICE float exp_f(float x) {
   p = fma_rn(p, r, 1.6666665459e-1f);
   p = fma_rn(p, r, 5.0000001201e-1f);
   p = fma_rn(p, r * r, r) + 1.0f;
+  if (x > 88.7228317f) return bits_float(0x7f800000u);
+  if (x < -87.3365447f) return 0.0f;
   return bits_float(float_bits(p) + ((uint32_t)(int)n << 23));
 }
+// clamp_f is max(x, least); what is no number stays so.
+QNC_DEVICE float clamp_f(float x, float least) { return x < least ? least : x; }
 QNC_DEVICE float sigmoid_f(float x) { return div_rn(1.0f, 1.0f + exp_f(-x)); }
 QNC_DEVICE float silu_f(float x) { return div_rn(x, 1.0f + exp_f(-x)); }
 
@@ -154,5 +159,5 @@ QNC_DEVICE float log_f(float x) {
 QNC_DEVICE float softplus_f(float x) {
   float t = exp_f(-abs_f(x));
   float l = t < 1e-4f ? fma_rn(-0.5f * t, t, t) : log_f(1.0f + t);
-  return max_f(x, 0.0f) + l;
+  return x != x ? x : max_f(x, 0.0f) + l;
 }

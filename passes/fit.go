@@ -107,6 +107,11 @@ func staging(m *ir.Module, sizes ir.Sizes) int64 {
 type FitError struct{ DeviceUse }
 
 func (e *FitError) Error() string {
+	return e.Lacks().Error() + ": use a smaller -c, -ub or -np, or a smaller quantisation"
+}
+
+// Lacks is the error without its cure.
+func (e *FitError) Lacks() error {
 	state := satAdd(e.KV, e.Recurrent)
 	weights, rest := e.Weights, ""
 	if e.Mapped() {
@@ -118,7 +123,7 @@ func (e *FitError) Error() string {
 	if e.Reserve > 0 {
 		rest += ", context " + humanBytes(e.Reserve)
 	}
-	return fmt.Sprintf("needs %s (weights %s, state %s, arena %s%s), %s has %s: use a smaller -c, -ub or -np, or a smaller quantisation",
+	return fmt.Errorf("needs %s (weights %s, state %s, arena %s%s), %s has %s",
 		humanBytes(e.Need()), humanBytes(weights), humanBytes(state), humanBytes(e.Arena), rest, e.Device, humanBytes(e.Have))
 }
 
@@ -130,6 +135,49 @@ func checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error
 		return nil
 	}
 	return &FitError{list[i]}
+}
+
+// checkBudgets is the same unless the target plans what does not fit.
+func (t *Target) checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
+	if t != nil && t.Overfull {
+		return nil
+	}
+	return checkBudgets(m, sizes, arena)
+}
+
+// A Layout is what lies on a device, by layers as Blocks counts them.
+type Layout struct {
+	Device ir.Device
+	Dense  map[int]int64 // bytes of state and of weights that decode reads whole
+	Sparse map[int]int64 // bytes of the others: experts, and the embedding at -1
+}
+
+// Layouts returns what lies on each device, and the number of blocks.
+func Layouts(m *ir.Module) ([]Layout, int) {
+	sizes := m.MaxSizes()
+	u := newUsage(m, sizes)
+	layer, n := Blocks(m)
+	var list []Layout
+	for _, d := range m.Machine.Devices {
+		l := Layout{d.Name, map[int]int64{}, map[int]int64{}}
+		for _, s := range u.order {
+			switch {
+			case s.On != d.Name:
+			case u.isSparse(s, sizes):
+				l.Sparse[layer[s]] = satAdd(l.Sparse[layer[s]], bytesOf(s.Type, sizes))
+			default:
+				l.Dense[layer[s]] = satAdd(l.Dense[layer[s]], bytesOf(s.Type, sizes))
+			}
+		}
+		list = append(list, l)
+	}
+	return list, n
+}
+
+// ArenaWith returns what the arenas of a placed module would take under other bounds.
+func ArenaWith(m *ir.Module, sizes ir.Sizes) (map[ir.Device]int64, error) {
+	p := &placer{m: m, sizes: sizes}
+	return p.arena()
 }
 
 func humanBytes(n int64) string {

@@ -127,6 +127,11 @@ func (u *usage) density(s *ir.Value, sizes ir.Sizes) int {
 	return int(math.Round(1e6 * min(1, float64(u.read[s])/float64(n))))
 }
 
+// isSparse reports whether s is a weight of which decode reads less than half.
+func (u *usage) isSparse(s *ir.Value, sizes ir.Sizes) bool {
+	return s.Op == ir.OpWeight && u.density(s, sizes) < 500_000
+}
+
 // layers groups the symbols for which free holds, in the order of first use.
 func (u *usage) layers(free func(*ir.Value) bool, sizes ir.Sizes) []*layer {
 	var list []*layer
@@ -144,7 +149,7 @@ func (u *usage) layers(free func(*ir.Value) bool, sizes ir.Sizes) []*layer {
 				blocks[b] = l
 			}
 		}
-		if s.Op == ir.OpWeight && u.density(s, sizes) < 500_000 {
+		if u.isSparse(s, sizes) {
 			l.sparse = append(l.sparse, s)
 		} else {
 			l.dense = append(l.dense, s)

@@ -59,6 +59,8 @@ type Target struct {
 	// CanRun reports whether device d has an emitter for v. Nil means that
 	// every device runs everything.
 	CanRun func(d ir.Device, v *ir.Value) bool
+	// Overfull plans what does not fit as well: no FitError.
+	Overfull bool
 	// VerifyOnce verifies the module after the last pass only, not after each.
 	VerifyOnce bool
 }

@@ -76,7 +76,7 @@ func place(m *ir.Module, t *Target) error {
 			return err
 		}
 	}
-	return checkBudgets(m, p.sizes, arena)
+	return t.checkBudgets(m, p.sizes, arena)
 }
 
 // maxRounds bounds how often symbols are laid out with the arenas that the

@@ -39,7 +39,7 @@ func planMemory(m *ir.Module, t *Target) error {
 	for _, d := range m.Machine.Devices {
 		arena[d.Name] = ArenaBytes(m, d.Name)
 	}
-	return checkBudgets(m, sizes, arena)
+	return t.checkBudgets(m, sizes, arena)
 }
 
 // checkBounds demands a bound for every symbol that a type uses.

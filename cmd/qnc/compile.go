@@ -58,20 +58,27 @@ func variables(o *compiler.Options, p *placement) map[string]any {
 	return vars
 }
 
-// compile checks what only the command line knows and runs the compiler.
+// compile runs the compiler with what only the command line knows.
 func compile(c *cobra.Command, model string, o *compiler.Options, p placement) (*compiler.Result, error) {
-	if err := p.check(); err != nil {
+	if err := settle(c, o, p); err != nil {
 		return nil, err
 	}
+	return compiler.Compile(c.Context(), model, o)
+}
+
+// settle completes the options.
+func settle(c *cobra.Command, o *compiler.Options, p placement) (err error) {
+	if err := p.check(); err != nil {
+		return err
+	}
 	o.Placement = p.flags
-	var err error
 	if o.Placement.Overrides, err = p.rules.all(); err != nil {
-		return nil, err
+		return err
 	}
 	o.Threads = max(o.Threads, 0) // -1 is the table's word for "not given"
 	o.Stdout, o.Stderr = c.OutOrStdout(), c.ErrOrStderr()
 	o.Progress = isTerminal(o.Stderr)
-	return compiler.Compile(c.Context(), model, o)
+	return nil
 }
 
 // isTerminal reports whether w is a terminal, or the null device, which is as patient.

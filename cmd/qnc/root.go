@@ -22,6 +22,7 @@ import (
 var rows = map[string]flags.Command{
 	"compile": flags.Compile,
 	"run":     flags.Run,
+	"fit":     flags.Fit,
 	"inspect": flags.Inspect,
 	"opt":     flags.Opt,
 	"ops":     flags.Ops,
@@ -39,7 +40,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetVersionTemplate("qnc {{.Version}}\n")
-	root.AddCommand(newCompile(), newRun(), newInspect(), newOpt(), newOps(), newPasses(), newDoctor(), newCompletion(), newVersion())
+	root.AddCommand(newCompile(), newRun(), newFit(), newInspect(), newOpt(), newOps(), newPasses(), newDoctor(), newCompletion(), newVersion())
 	for _, c := range root.Commands() {
 		c.DisableFlagsInUseLine = true
 		c.SetHelpFunc(func(c *cobra.Command, _ []string) { help(c.OutOrStdout(), c) })

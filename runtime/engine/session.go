@@ -145,6 +145,9 @@ func (s *Session) build(plan Plan, build func(*Memory) (*Program, error), progre
 		Info:      in,
 		Progress:  progress,
 	}
+	if uint64(s.weights.Size()) <= availableMemory() { // otherwise pages would push each other out
+		s.weights.Populate()
+	}
 	s.prog, err = build(&s.mem)
 	return err
 }

@@ -104,6 +104,7 @@ var table = []Flag{
 	{Name: "stop-after", Kind: String, Arg: "PHASE", In: Compile, Help: "import, optimise, place, plan, emit or link"},
 	{Name: "dump", Kind: String, Arg: "DIR", In: Compile, Help: "write the module after each pass"},
 	{Name: "verbose", Alt: []string{"v"}, Kind: Bool, In: Compile | Run, Help: "a line for each pass"},
+	{Name: "verbose", Alt: []string{"v"}, Kind: Bool, In: Fit, Help: "the whole path that proves the number of splits"},
 	{Name: "trace", Alt: []string{"x"}, Kind: Bool, In: Compile, Help: "print the commands"},
 	{Name: "dry-run", Alt: []string{"n"}, Kind: Bool, In: Compile, Help: "print the commands but do not run them"},
 	{Name: "work", Kind: String, Arg: "DIR", In: Compile | Run, Help: "keep the emitted module in DIR"},

@@ -170,6 +170,19 @@ func PanelMatMulID(out []float32, rows int, x []byte, r Routing, w Panels, lo, h
 func PanelMoEGateUp(out []float32, rows int, x []byte, r Routing, gate, up Panels, lo, hi, n int, scratch []float32) {
 	b := newBench(scratch)
 	r.each(b, n, func(e int, items []int32) {
+		if len(items) == 1 { // memory is read in long runs: first all of gate, then all of up
+			y := out[int(items[0])*rows:][:rows]
+			for p := lo; p < hi; p++ {
+				gate.Func(gate.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], 1, gate.Blocks)
+				copy(y[p*panel.Rows:], b.dst[0][:panel.Rows])
+			}
+			for p := lo; p < hi; p++ {
+				part := y[p*panel.Rows:][:valid(p, rows)]
+				up.Func(up.at(e, p), &x[0], &b.offset[0], &b.dst[1][0], 1, up.Blocks)
+				SiluMul(part, part, b.dst[1][:len(part)])
+			}
+			return
+		}
 		for p := lo; p < hi; p++ {
 			y := b.gateUp(x, gate, up, e, p, len(items))
 			for i, item := range items {
@@ -191,7 +204,7 @@ func PanelMoEDown(out []float32, rows int, x []byte, r Routing, weights []float3
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			v := valid(p, rows)
 			for i, item := range items {
-				quant.Axpy(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
+				addScaled(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
 			}
 		}
 	})

@@ -126,6 +126,15 @@ func Scale(dst, x []float32, s float32) {
 	}
 }
 
+// addScaled adds p x to dst.
+func addScaled(dst []float32, p float32, x []float32) {
+	if simd != nil {
+		simd.MulAdd(dst, dst, x, p)
+		return
+	}
+	quant.Axpy(dst, p, x)
+}
+
 // SiluMul writes silu(x) * y.
 func SiluMul(dst, x, y []float32) {
 	x, y = x[:len(dst)], y[:len(dst)]

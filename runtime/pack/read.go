@@ -86,6 +86,9 @@ func open(path string, build [32]byte, find func([]byte) ([]byte, error)) (*File
 	return f, nil
 }
 
+// Populate maps all pages in the background: see gguf.Mapping.
+func (f *File) Populate() { f.mapping.Populate() }
+
 // Close unmaps the file; no section may be used after it.
 func (f *File) Close() error {
 	f.data = nil

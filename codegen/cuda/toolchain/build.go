@@ -34,7 +34,13 @@ func (c *Compiler) Build(ctx context.Context, j *Job) (*Output, error) {
 	if err != nil || j.DryRun {
 		return nil, err
 	}
-	return &Output{Images: []Image{{"ptx", a, text}}, PTX: []Arch{a}, PTXCUDA: cudaOfISA(isa[a]/10, isa[a]%10)}, nil
+	return clangOutput(text, a)
+}
+
+// clangOutput is PTX alone.
+func clangOutput(text []byte, a Arch) (*Output, error) {
+	major, minor, err := ptxVersion(text)
+	return &Output{Image: text, PTX: []Arch{a}, PTXCUDA: cudaOfISA(major, minor)}, err
 }
 
 // PTX compiles a source into the text of PTX for one architecture; nil in a dry run.
@@ -93,7 +99,7 @@ func (c *Compiler) fatbin(ctx context.Context, j *Job) (*Output, error) {
 	if err != nil || j.DryRun {
 		return nil, err
 	}
-	out.Images = []Image{{Kind: "fatbin", Data: data}}
+	out.Image = data
 	out.Usage, err = ParseUsage(said)
 	return out, err
 }

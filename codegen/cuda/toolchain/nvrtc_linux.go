@@ -111,7 +111,8 @@ typedef long long intptr_t; typedef unsigned long long uintptr_t;
 
 // library compiles machine code for each architecture, PTX for the oldest and newest.
 func (c *Compiler) library(ctx context.Context, j *Job) (*Output, error) {
-	out := &Output{Native: j.Archs, PTX: virtual(j.Archs), NativeCUDA: c.Major * 1000, PTXCUDA: c.Major*1000 + c.Minor*10}
+	out := &Output{Native: j.Archs, PTX: virtual(j.Archs), NativeCUDA: c.Major * 1000}
+	var pieces []piece
 	for _, a := range out.Native {
 		data, log, err := c.compile(ctx, j, "--gpu-architecture="+a.String(), "--ptxas-options=-v")
 		if err != nil {
@@ -121,7 +122,7 @@ func (c *Compiler) library(ctx context.Context, j *Job) (*Output, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Images = append(out.Images, Image{"cubin", a, data})
+		pieces = append(pieces, piece{a, data})
 		out.Usage = append(out.Usage, u...)
 	}
 	for _, a := range out.PTX {
@@ -129,12 +130,18 @@ func (c *Compiler) library(ctx context.Context, j *Job) (*Output, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.Images = append(out.Images, Image{"ptx", a, data})
+		pieces = append(pieces, piece{a, data})
 	}
 	if j.DryRun {
 		return nil, nil
 	}
-	return out, nil
+	major, minor, err := ptxVersion(pieces[len(pieces)-1].data)
+	if err != nil {
+		return nil, err
+	}
+	out.PTXCUDA = cudaOfISA(major, minor)
+	out.Image, err = fatbin(pieces)
+	return out, err
 }
 
 // libraryPTX compiles PTX for one architecture.

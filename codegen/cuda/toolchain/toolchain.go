@@ -93,21 +93,18 @@ type Step struct {
 	Library string   // "" of a command
 }
 
-// An Image is code in the form that the driver loads.
-type Image struct {
-	Kind string // fatbin, cubin or ptx
-	Arch Arch   // of a cubin: it runs on chips of the same major and no older minor number; of PTX: on this chip and all newer ones
-	Data []byte
-}
-
-// An Output is what a compile made. A fatbin comes alone; else there is a cubin for
-// each architecture (none from clang) and PTX for the oldest and newest of them.
+// An Output is what a compile made.
 type Output struct {
-	Images []Image
-	Native []Arch // with machine code in Images
-	PTX    []Arch // with PTX in Images
+	// Image is what the driver loads: a fatbin, or from clang the text of PTX.
+	Image []byte
+	// Native are the architectures with machine code in Image. It runs on chips of the
+	// same major and no older minor number.
+	Native []Arch
+	// PTX are the architectures with PTX in Image, for these and all newer chips: the
+	// oldest and the newest of the job; from clang, the oldest.
+	PTX []Arch
 	// The CUDA version that a driver must support, as cuDriverGetVersion words it
-	// (12040 is 12.4): to run the machine code, and to compile the PTX.
+	// (12040 is 12.4): to run the machine code, and to compile the PTX. 0: there is none.
 	NativeCUDA, PTXCUDA int
 	Usage               []Usage // what ptxas said of each kernel; nil from clang
 }

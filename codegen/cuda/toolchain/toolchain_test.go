@@ -220,8 +220,8 @@ func TestProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(out.Images) != 1 || string(out.Images[0].Data) != "sourceheader" || out.Images[0].Kind != "fatbin" {
-		t.Errorf("images %v", out.Images)
+	if string(out.Image) != "sourceheader" {
+		t.Errorf("image %q", out.Image)
 	}
 	if out.NativeCUDA != 12000 || out.PTXCUDA != 12040 || len(out.Usage) != 2 || fmt.Sprint(out.Native, out.PTX) != "[sm_80 sm_86 sm_90] [sm_80 sm_90]" {
 		t.Errorf("output %+v", out)
@@ -297,10 +297,8 @@ func TestCompilers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for i, im := range out.Images {
-				if !bytes.Equal(im.Data, again.Images[i].Data) {
-					t.Errorf("image %d differs between two compiles", i)
-				}
+			if !bytes.Equal(out.Image, again.Image) {
+				t.Error("two compiles differ")
 			}
 			if out.PTXCUDA < 11000 || len(out.Native) > 0 && out.NativeCUDA < 11000 {
 				t.Errorf("CUDA versions %d and %d", out.NativeCUDA, out.PTXCUDA)

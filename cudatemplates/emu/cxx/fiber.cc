@@ -359,6 +359,8 @@ template <class T> static T over(T v, Op op) {
 }
 float sum(float v) { return over(v, tree<float, plus<float>>); }
 int sum(int v) { return over(v, tree<int, plus<int>>); }
+static uint32_t larger(uint32_t a, uint32_t b) { return a > b ? a : b; }
+uint32_t most(uint32_t v) { return over(v, tree<uint32_t, larger>); }
 float most(float v) { return over(v, tree<float, greater>); }
 
 void mma(uint32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Op op) {

@@ -102,6 +102,7 @@ uint32_t ballot(uint32_t mask, bool p);
 float sum(float v);
 int sum(int v);
 float most(float v);
+uint32_t most(uint32_t v);
 void mma(uint32_t (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Op op);
 void op_s8(Warp &, uint32_t);
 void op_bf16(Warp &, uint32_t);
@@ -152,3 +153,4 @@ QNC_DEVICE void store_release(uint32_t *p, uint32_t v) { emu::release(p, v); }
 QNC_DEVICE void add_release(uint32_t *p, uint32_t v) { emu::add_release(p, v); }
 template <class T> QNC_DEVICE T warp_sum(T v) { return emu::sum(v); }
 QNC_DEVICE float warp_max(float v) { return emu::most(v); }
+QNC_DEVICE uint32_t warp_max(uint32_t v) { return emu::most(v); }
