@@ -16,8 +16,14 @@ import (
 // dealRows is the rows of a part of a product: two panels, one block of quantised activations.
 const dealRows = 32
 
-// one reports whether v has one token.
-func (k *kern) one() bool { return k.v.Type.Rank() > 0 && k.v.Type.Dims[0].Is(1) }
+// one reports whether the kernel has one token.
+func (k *kern) one() bool {
+	t := k.v.Type
+	if t.IsTuple() {
+		t = t.Tuple[0]
+	}
+	return t.Rank() > 0 && t.Dims[0].Is(1)
+}
 
 // deal is how n elements of one token are dealt, 0 for values that are not.
 func (k *kern) deal(n int) (parts int) {

@@ -60,8 +60,10 @@ func emitConvSplit(k *kern) {
 		}
 	}
 	if k.one() && vh%g == 0 { // a group: the heads that are one job in emitDelta
-		for i := range 3 {
-			k.writes[i].parts = g
+		for i := range k.writes {
+			if k.writes[i].state == nil {
+				k.writes[i].parts = g
+			}
 		}
 		k.cut("g", fmt.Sprint(g), 1, slices.Concat(
 			[]Code{raw("i := g")}, head("q", 0, 0, kd, g*kd, true),

@@ -47,9 +47,9 @@ type region struct {
 }
 
 // crosses reports whether a thread may touch in r what another touches in s.
-func (r region) crosses(s region) bool {
-	return r.state == s.state && r.lo < s.hi && s.lo < r.hi && (r != s || r.parts == 0)
-}
+func (r region) crosses(s region) bool { return r.overlaps(s) && (r != s || r.parts == 0) }
+
+func (r region) overlaps(s region) bool { return r.state == s.state && r.lo < s.hi && s.lo < r.hi }
 
 // convert names a conversion of rows: Quantize or Dequantize to or from a kind.
 // Those of the cache have vector forms in package kernel.

@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"qnc/runtime/panel"
-	"qnc/runtime/quant"
 )
 
 // A PanelFunc is an emitted vector kernel: dst[16t+r] is row r of the panel

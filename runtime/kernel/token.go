@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"qnc/runtime/panel"
-	"qnc/runtime/quant"
 )
 
 // The functions below are the products by expert of one token. Their time is that of memory, so a
@@ -73,6 +72,6 @@ func TokenMoEDown(out []float32, x []byte, r Routing, weights []float32, w Panel
 	for _, item := range d.order {
 		*d.offset = int64(int(item) * r.XItem)
 		w.read(y, x, d.offset, int(ids[item]), lo, hi)
-		quant.Axpy(out, weights[item], y)
+		addScaled(out, weights[item], y)
 	}
 }
