@@ -187,6 +187,9 @@ func (j *job) plan(context.Context) error {
 		return err
 	}
 	cpu.AssignLayouts(j.m, j.o.TargetCPU)
+	if err := j.predict(); err != nil {
+		return err
+	}
 	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })
 }
 

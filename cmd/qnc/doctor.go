@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/cpu"
@@ -68,7 +66,7 @@ func newDoctor() *cobra.Command {
 func diagnose() *diagnosis {
 	d := &diagnosis{
 		Qnc: compiler.Version, Threads: runtime.NumCPU(), Features: cpuFeatures(),
-		Memory: compiler.TotalMemory(), Bandwidth: readBandwidth(),
+		Memory: compiler.TotalMemory(), Bandwidth: compiler.ReadBandwidth(),
 	}
 	d.CPU, d.Cores = cpuModel()
 	d.HugePages = chosen(readFirst("/sys/kernel/mm/transparent_hugepage/enabled"))
@@ -201,39 +199,4 @@ func newEnough(v string) bool {
 		return false
 	}
 	return slices.Compare([]int{major, minor}, []int{needGoMajor, needGoMinor}) >= 0
-}
-
-// readBandwidth reads a buffer that no cache holds on all processors and
-// returns bytes a second, the best of a few rounds.
-func readBandwidth() float64 {
-	const size, rounds = 256 << 20, 4
-	n := runtime.GOMAXPROCS(0)
-	buf := make([]uint64, size/8)
-	for i := 0; i < len(buf); i += 512 { // a write a page: none of them is the shared page of zeros
-		buf[i] = 1
-	}
-	best := 0.0
-	for range rounds {
-		start := time.Now()
-		var wg sync.WaitGroup
-		sums := make([]uint64, n)
-		for i := range n {
-			wg.Go(func() { sums[i] = sum(buf[len(buf)*i/n : len(buf)*(i+1)/n]) })
-		}
-		wg.Wait()
-		best = max(best, size/time.Since(start).Seconds())
-		runtime.KeepAlive(sums)
-	}
-	return best
-}
-
-func sum(x []uint64) uint64 {
-	var a, b, c, d uint64
-	for ; len(x) >= 8; x = x[8:] {
-		a += x[0] + x[4]
-		b += x[1] + x[5]
-		c += x[2] + x[6]
-		d += x[3] + x[7]
-	}
-	return a + b + c + d
 }

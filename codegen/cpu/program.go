@@ -228,7 +228,6 @@ type Output struct {
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
-	Lines           map[string][]cost.Line // of each function's step
 }
 
 // Emit writes step.go, kernels.go and costs.go of package pkg for a planned module.
@@ -331,21 +330,22 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Code, error) {
 	var body []Code
 	last := -1
-	classes := codegen.LayerClasses(f)
+	costing := codegen.NewCosting(f, WeightBytes)
 	for s := p.schedule(values); len(s.queue) > 0; {
 		k, barrier, err := s.next()
 		if err != nil {
 			return nil, err
 		}
 		v := k.v
-		c, err := codegen.Cost(v, WeightBytes, p.members(v))
+		line, err := costing.Line(v)
 		k.try(err)
-		k.cost = c
+		k.cost = line.Cost
 		kernel := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		p.lines[f] = append(p.lines[f], p.line(classes, kernel, v, c))
+		line.Kernel = kernel
+		p.lines[f] = append(p.lines[f], line)
 		if barrier {
 			body = append(body, Id("th").Dot("Barrier").Call())
 		}

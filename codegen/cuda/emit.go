@@ -99,7 +99,7 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 	}
 	var kernels []*kernel
 	for _, u := range units {
-		out.Devices = append(out.Devices, DevicePlan{u.device, u.weights, int64(align(u.arena) + u.scratch), int64(u.state), int64(u.cache)})
+		out.Devices = append(out.Devices, DevicePlan{u.device, u.weights, int64(align(u.arena) + align(u.scratch) + u.route), int64(u.state), int64(u.cache)})
 		for _, k := range u.kernels {
 			if !slices.Contains(kernels, k) {
 				kernels = append(kernels, k)
@@ -188,6 +188,8 @@ func (u *unit) arg(a arg) string {
 	case inScratch:
 		// its place is known when the arena is
 		s = "m." + u.field("scratch", "uint64", "behind the arena", "uint64(d.Arena(scratch))")
+	case inRoute:
+		s = "m." + u.field("route", "uint64", "rows by expert, behind scratch", "uint64(d.Arena(route))")
 	case nowhere:
 		return "0"
 	case isDim:
@@ -222,9 +224,9 @@ func (e extent) text() string {
 	return fmt.Sprintf("(%s+%d)/%d", count(e.tokens, e.per), e.by-1, e.by)
 }
 
-// bytes is the text of a value's size in a step: its leading axis is the only
+// sizeOf is the text of a value's size in a step: its leading axis is the only
 // one that a step decides.
-func bytes(t ir.Type) string {
+func sizeOf(t ir.Type) string {
 	if _, ok := t.Dims[0].Static(); ok {
 		return fmt.Sprint(t.Bytes(nil))
 	}
@@ -242,14 +244,15 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 		from := v.Args[0]
 		switch src := of[from.On]; {
 		case src == nil:
-			fmt.Fprintf(w, "q.Upload(cuda.Ptr(%s), m.mem.Arena[%d:][:%s])\n", u.buffer(v), from.Mem, bytes(v.Type))
+			fmt.Fprintf(w, "q.Upload(cuda.Ptr(%s), m.mem.Arena[%d:][:%s])\n", u.buffer(v), from.Mem, sizeOf(v.Type))
 		default:
 			src.buffer(from)
 			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
-			fmt.Fprintf(w, "q.Peer(cuda.Ptr(%s), m.%s, m.%s.Arena(%d), %s)\n", u.buffer(v), peer, peer, from.Mem, bytes(v.Type))
+			fmt.Fprintf(w, "q.Peer(cuda.Ptr(%s), m.%s, m.%s.Arena(%d), %s)\n", u.buffer(v), peer, peer, from.Mem, sizeOf(v.Type))
 		}
 	}
 	last := -1
+	u.routed = nil
 	for _, v := range values {
 		if free(v) || v.Op == ir.OpTransfer {
 			continue
@@ -265,16 +268,20 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 			fmt.Fprintf(w, "\n// head\n")
 			last = -1
 		}
-		for _, l := range k.launches {
-			if !slices.Contains(u.kernels, l.kernel) { // another device's instance
-				u.kernels = append(u.kernels, l.kernel)
+		for i := range k.launches {
+			l := &k.launches[i]
+			if i == 0 || l.when != k.launches[i-1].when {
+				switch l.when {
+				case few:
+					fmt.Fprintf(w, "if in.%s <= %d {\n", l.tokens.Sym, fewTokens)
+				case many:
+					w.WriteString("} else {\n")
+				}
 			}
-			fn := u.field(l.kernel.name, "*cuda.Kernel", fmt.Sprintf("%d threads", l.kernel.threads), fmt.Sprintf("d.Kernel(%q, %d, %d)", l.kernel.name, l.kernel.threads, l.kernel.shared))
-			fmt.Fprintf(w, "q.Launch(m.%s, %s, %s, %s", fn, l.grid[0].text(), l.grid[1].text(), l.grid[2].text())
-			for _, a := range l.args {
-				fmt.Fprintf(w, ", %s", u.arg(a))
-			}
-			fmt.Fprintf(w, ")\n")
+			u.call(l)
+		}
+		if k.launches[len(k.launches)-1].when != always {
+			w.WriteString("}\n")
 		}
 	}
 	for _, v := range next {
@@ -292,10 +299,25 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
 			ptr = fmt.Sprintf("m.%s.Arena(%d)", peer, from.Mem)
 		}
-		fmt.Fprintf(w, "q.Download(m.mem.Arena[%d:][:%s], %s)\n", v.Mem, bytes(v.Type), ptr)
+		fmt.Fprintf(w, "q.Download(m.mem.Arena[%d:][:%s], %s)\n", v.Mem, sizeOf(v.Type), ptr)
 	}
 	w.WriteString("}\n")
 	return nil
+}
+
+// call emits one launch.
+func (u *unit) call(l *launch) {
+	if !slices.Contains(u.kernels, l.kernel) { // another device's instance
+		u.kernels = append(u.kernels, l.kernel)
+	}
+	w := &u.steps
+	k := l.kernel
+	fn := u.field(k.name, "*cuda.Kernel", fmt.Sprintf("%d threads", k.threads), fmt.Sprintf("d.Kernel(%q, %d, %d)", k.name, k.threads, k.shared))
+	fmt.Fprintf(w, "q.Launch(m.%s, %s, %s, %s", fn, l.grid[0].text(), l.grid[1].text(), l.grid[2].text())
+	for _, a := range l.args {
+		fmt.Fprintf(w, ", %s", u.arg(a))
+	}
+	w.WriteString(")\n")
 }
 
 // source is the text of gpu.go.
@@ -316,6 +338,9 @@ func source(pkg string, units []*unit) string {
 		fmt.Fprintf(&b, "\nfunc newGPU%d(g *cuda.GPU, mem *engine.Memory) *gpu%d {\nd := g.Device(%d)\n", u.index, u.index, u.index)
 		if u.scratch > 0 {
 			fmt.Fprintf(&b, "const scratch = %d // bytes of the arena before it\n", align(u.arena))
+		}
+		if u.route > 0 {
+			fmt.Fprintf(&b, "const route = %d\n", align(u.arena)+align(u.scratch))
 		}
 		fmt.Fprintf(&b, "return &gpu%d{\nmem: mem,\n%s\n}\n}\n%s", u.index, strings.Join(u.inits, "\n"), u.steps.String())
 	}

@@ -20,6 +20,8 @@ type program struct {
 	state   int            // bytes of one sequence's recurrent state
 	cache   int            // bytes of the caches of all sequences
 	scratch int            // bytes
+	route   int            // bytes
+	routed  *ir.Value      // whose rows by expert a part has last made
 
 	kernels []*kernel
 	byText  map[string]*kernel
@@ -132,6 +134,7 @@ func (p *program) source() []byte {
 // translate is the launches of a list of values, in order.
 func (p *program) translate(body []*ir.Value) ([]launch, error) {
 	var out []launch
+	p.routed = nil
 	for _, v := range body {
 		if free(v) {
 			continue

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/flags"
 )
@@ -17,7 +18,10 @@ func (a *app) info() error {
 		e := json.NewEncoder(a.out)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		if err := e.Encode(in); err != nil {
+		if err := e.Encode(struct {
+			*engine.Info
+			Allocations *allocCount `json:"allocations_after_start"`
+		}{in, a.countAllocs()}); err != nil {
 			return fault.New(fault.Failure, "info: %w", err)
 		}
 		return nil
@@ -49,6 +53,7 @@ func (a *app) info() error {
 		{"  arena", size(uint64(in.ArenaBytes))},
 		{"  recurrent", size(uint64(in.RecurrentBytes))},
 		{"  KV cache", size(uint64(in.KVBytes))},
+		{"allocations", a.countAllocs().String()},
 		{"recompile", in.Recompile},
 	} {
 		fmt.Fprintf(a.out, "%-13s %s\n", l[0], l[1])

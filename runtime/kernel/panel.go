@@ -42,8 +42,7 @@ type bench struct {
 	rest   []float32
 }
 
-func newBench(s []float32) *bench {
-	b := &bench{}
+func newBench(s []float32) (b bench) {
 	if uintptr(unsafe.Pointer(&s[0]))%8 != 0 {
 		s = s[1:]
 	}
@@ -155,7 +154,7 @@ func bytesOf(s []float32) []byte {
 // PanelMatMulID writes panels lo … hi of every item's product to out[n, used, rows].
 func PanelMatMulID(out []float32, rows int, x []byte, r Routing, w Panels, lo, hi, n int, scratch []float32) {
 	b := newBench(scratch)
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
 		for p := lo; p < hi; p++ {
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			for i, item := range items {
@@ -168,7 +167,7 @@ func PanelMatMulID(out []float32, rows int, x []byte, r Routing, w Panels, lo, h
 // PanelMoEGateUp writes panels lo … hi of every item's silu(x gateᵀ) * (x upᵀ) to out[n, used, rows].
 func PanelMoEGateUp(out []float32, rows int, x []byte, r Routing, gate, up Panels, lo, hi, n int, scratch []float32) {
 	b := newBench(scratch)
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
 		if len(items) == 1 { // memory is read in long runs: first all of gate, then all of up
 			y := out[int(items[0])*rows:][:rows]
 			for p := lo; p < hi; p++ {
@@ -198,7 +197,7 @@ func PanelMoEDown(out []float32, rows int, x []byte, r Routing, weights []float3
 	for t := range n {
 		clear(out[t*rows:][min(lo*panel.Rows, rows):min(hi*panel.Rows, rows)])
 	}
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
 		for p := lo; p < hi; p++ {
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			v := valid(p, rows)

@@ -146,3 +146,6 @@ func SiluMul(dst, x, y []float32) {
 		dst[i] = Silu(a) * y[i]
 	}
 }
+
+// Read is vec.Funcs.Read of the target.
+func Read(p []byte, ahead int) float32 { return simd.Read(p, ahead) }
