@@ -151,8 +151,10 @@ func (k *kern) dealtNorm(width int, add, sums, floats, a8 bool) bool {
 		k.writes[i].parts = parts
 	}
 	k.share(width, dealRows)
-	k.scratch = 2 * width
-	k.stmt(Id("s").Op(":=").Id("th").Dot("Scratch").Call(Lit(2 * width)))
+	if add || !floats {
+		k.scratch = 2 * width
+		k.stmt(Id("s").Op(":=").Id("th").Dot("Scratch").Call(Lit(2 * width)))
+	}
 	s, f := fmt.Sprintf("s[:%d]", width), raw("f32[lo:hi]")
 	from := "s"
 	if add {

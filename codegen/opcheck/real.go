@@ -36,6 +36,9 @@ func realCases() []row {
 		row{"real norm", ir.OpNorm, rounded, func(b *Case) values {
 			return b.results(b.op(ir.OpNorm, values{b.x(width), b.matrix(ir.F32, width), b.x(width)}, "eps", 1e-6, "out", "sum,f32,a8"))
 		}},
+		row{"real norm without a sum", ir.OpNorm, rounded, func(b *Case) values {
+			return values{b.op(ir.OpNorm, values{b.x(width), b.matrix(ir.F32, width)}, "eps", 1e-6, "out", "f32")}
+		}},
 		row{"real gated_norm", ir.OpGatedNorm, rounded, func(b *Case) values {
 			return b.results(b.op(ir.OpGatedNorm, values{b.x(32, 128), b.matrix(ir.F32, 128), b.x(32, 128)}, "eps", 1e-6, "out", "a8"))
 		}},
