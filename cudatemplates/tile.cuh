@@ -149,9 +149,15 @@ template <class QG, class QU, int N, int K, int TOKEN, int BN> QNC_DEVICE void t
 // Rows of tokens by expert: rows lists token * USED + slot, expert by expert; work
 // is the number of tiles, then for each expert, first row and number of rows.
 const int route_threads = 512;
-template <int E> struct Route { int count[E], start[E]; int rows[32], tiles[32]; };
 
-// scan turns the sums a and b of each thread into those of the threads before it.
+// A Route counts rows by expert for each of W warps, which own tokens that follow each other.
+template <int E> struct Route {
+  static const int W = E <= 512 ? 16 : E <= 1024 ? 8 : 4;
+  int count[W][E];
+  int rows[32], tiles[32];
+};
+
+// scan turns the numbers a and b of each thread into the sums of those before it.
 template <int E> QNC_DEVICE void scan(Route<E> &s, int &a, int &b) {
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32, ia = a, ib = b;
   for (int d = 1; d < 32; d <<= 1) {
@@ -175,35 +181,50 @@ template <int E> QNC_DEVICE void scan(Route<E> &s, int &a, int &b) {
   b = ob + ib - b;
 }
 
+// each_row calls f(count, row) for the rows of the warp's tokens, one token
+// after the other: its experts differ, so that the counts go up in a fixed order.
+template <int E, int USED, class F> QNC_DEVICE void each_row(Route<E> &s, const int *ids, int n, F f) {
+  int warp = threadIdx.x / 32, each = (n + Route<E>::W - 1) / Route<E>::W, end = (warp + 1) * each < n ? (warp + 1) * each : n;
+  if (warp >= Route<E>::W) return;
+  for (int t = warp * each; t < end; t++) {
+    for (int j = threadIdx.x % 32; j < USED; j += 32) f(&s.count[warp][ids[t * USED + j]], t * USED + j);
+    __syncwarp();
+  }
+}
+
 // route counts the rows of each expert, cuts them into tiles of BN and lists
-// them; which row of an expert comes first does not matter, since rows are
-// computed alike wherever they stand. One block.
+// them, in the order of the tokens. One block.
 template <int E, int USED, int BN> QNC_DEVICE void route(int *rows, int *work, const int *ids, int n) {
   QNC_SHARED(Route<E>, s);
-  const int per = (E + route_threads - 1) / route_threads;
-  int first = threadIdx.x * per;
-  for (int e = threadIdx.x; e < E; e += route_threads) s.count[e] = 0;
+  const int per = (E + route_threads - 1) / route_threads, W = Route<E>::W;
+  for (int i = threadIdx.x; i < W * E; i += route_threads) s.count[i / E][i % E] = 0;
   __syncthreads();
-  for (int i = threadIdx.x; i < n * USED; i += route_threads) atomicAdd(&s.count[ids[i]], 1);
+  each_row<E, USED>(s, ids, n, [](int *count, int) { atomicAdd(count, 1); });
   __syncthreads();
-  int a = 0, b = 0;
-  for (int e = first; e < first + per && e < E; e++) {
-    a += s.count[e];
-    b += (s.count[e] + BN - 1) / BN;
+  int first = threadIdx.x * per, last = first + per < E ? first + per : E, a = 0, b = 0;
+  for (int e = first; e < last; e++) {
+    int count = 0;
+    for (int w = 0; w < W; w++) count += s.count[w][e];
+    a += count;
+    b += (count + BN - 1) / BN;
   }
   scan(s, a, b);
-  for (int e = first; e < first + per && e < E; e++) {
-    s.start[e] = a;
-    for (int from = 0; from < s.count[e]; from += BN, b++) {
-      work[1 + b * 3] = e;
-      work[2 + b * 3] = a + from;
-      work[3 + b * 3] = s.count[e] - from < BN ? s.count[e] - from : BN;
+  for (int e = first; e < last; e++) {
+    int from = a;
+    for (int w = 0; w < W; w++) {  // where the warp's rows of the expert start
+      int count = s.count[w][e];
+      s.count[w][e] = a;
+      a += count;
     }
-    a += s.count[e];
+    for (; from < a; from += BN, b++) {
+      work[1 + b * 3] = e;
+      work[2 + b * 3] = from;
+      work[3 + b * 3] = a - from < BN ? a - from : BN;
+    }
   }
   if (threadIdx.x == route_threads - 1) work[0] = b;
   __syncthreads();
-  for (int i = threadIdx.x; i < n * USED; i += route_threads) rows[atomicAdd(&s.start[ids[i]], 1)] = i;
+  each_row<E, USED>(s, ids, n, [=](int *count, int row) { rows[atomicAdd(count, 1)] = row; });
 }
 
 // each_tile calls f(expert, row of weights, rows of tokens, how many) for the work

@@ -44,7 +44,10 @@ func planMemory(m *ir.Module, t *Target) error {
 	for _, d := range m.Machine.Devices {
 		arena[d.Name] = ArenaBytes(m, d.Name)
 	}
-	return t.checkBudgets(m, sizes, arena)
+	if t != nil && t.Overfull {
+		return nil
+	}
+	return lacking(use(m, sizes, arena))
 }
 
 // linger is for how many values the memory of a value of one token is left alone after its last

@@ -71,8 +71,8 @@ func (k *kern) inOrder(x view.View, token, row, rows, width int) bool {
 	return x.Off == 0 && (rows == 1 || row == width) && token == rows*width && x.Base.Type.Elems(k.p.max) == rows*width
 }
 
-// share emits `lo, hi := th.Cut(n, grain)`.
-func (k *kern) share(n, grain int) {
+// bounds emits `lo, hi := th.Cut(n, grain)`.
+func (k *kern) bounds(n, grain int) {
 	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(n), Lit(grain)))
 }
 

@@ -208,7 +208,7 @@ func (k *kern) routing(w, used int, x operand) Code {
 func (k *kern) panelCall(fn string, panels, scratch int, args []Code) {
 	k.name += "_" + Panel
 	k.scratch = scratch
-	k.share(panels, k.grain(panels*panel.Rows)/panel.Rows)
+	k.bounds(panels, k.grain(panels*panel.Rows)/panel.Rows)
 	args = append(args, Id("lo"), Id("hi"))
 	if !strings.HasPrefix(fn, "Token") {
 		args = append(args, Id("n"))

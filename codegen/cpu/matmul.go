@@ -109,11 +109,11 @@ func emitMatMul(k *kern) {
 		return
 	}
 	k.scratch = kernel.MatMulScratch(width)
-	decode := convert("Dequantize", kind)
+	decode := dequantize(kind)
 	if kind.Ident == "F32" {
 		decode = Nil()
 	}
-	k.share(rows, k.grain(rows))
+	k.bounds(rows, k.grain(rows))
 	k.stmt(Qual(pkgKernel, "MatMul").Call(Id("out"), Lit(rows), Id("x"), Lit(x.token), Id("w"), Lit(size), decode,
 		Id("lo"), Id("hi"), Id("n"), Lit(width), raw("th.Scratch(%d)", k.scratch)))
 }

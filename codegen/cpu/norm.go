@@ -79,7 +79,7 @@ func emitQuantize(k *kern) {
 	if x, parts := k.arg(0), k.deal(rows*width); parts > 0 && k.p.vector && k.fault == nil && k.inOrder(x, token, row, rows, width) {
 		k.wrote(parts)
 		k.readAlike([]view.View{x}, func(int) bool { return true }, parts)
-		k.share(rows*width, dealRows)
+		k.bounds(rows*width, dealRows)
 		k.stmt(k.quantizeRow(raw("%s", span("out", panel.RecordBytes, dealRows)), raw("x[lo:hi]")))
 		return
 	}
@@ -150,7 +150,7 @@ func (k *kern) dealtNorm(width int, add, sums, floats, a8 bool) bool {
 	for i := range k.writes {
 		k.writes[i].parts = parts
 	}
-	k.share(width, dealRows)
+	k.bounds(width, dealRows)
 	if add || !floats {
 		k.scratch = 2 * width
 		k.stmt(Id("s").Op(":=").Id("th").Dot("Scratch").Call(Lit(2 * width)))

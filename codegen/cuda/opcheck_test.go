@@ -37,9 +37,13 @@ type span struct{ buffer, off, n int }
 func newBank(lab *opcheck.Lab) (*bank, error) {
 	b := &bank{Lab: lab, p: newProgram(lab.M, ""), weights: map[string]int{}}
 	for _, c := range b.Cases {
-		l, err := b.p.translate(c.F.Body)
+		stages, err := b.p.translate(c.F, c.F.Body)
 		if err != nil {
 			return nil, err
+		}
+		var l []launch
+		for _, s := range stages {
+			l = append(l, s.launches...)
 		}
 		b.launches = append(b.launches, l)
 	}

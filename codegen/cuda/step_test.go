@@ -69,11 +69,13 @@ func (w *world) job(t *testing.T, runs []stepRun) (j *emu.Job, logits []int) {
 	launches := map[*ir.Func][]launch{}
 	arena := 0
 	for _, f := range w.m.Funcs {
-		l, err := w.p.translate(f.Body)
+		stages, err := w.p.translate(f, f.Body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		launches[f] = l
+		for _, s := range stages {
+			launches[f] = append(launches[f], s.launches...)
+		}
 		for _, v := range f.Body {
 			if v.Mem != ir.NoMem {
 				arena = max(arena, int(v.Mem)+v.Type.Bytes(w.m.MaxSizes()))

@@ -2,7 +2,7 @@ package opcheck
 
 import "qnc/ir"
 
-// realCases are ops at the shapes of a layer of Qwen3-Next-80B, with fewer rows
+// realCases are ops at the shapes of a layer of 80 B parameters, with fewer rows
 // and experts.
 func realCases() []row {
 	const width, ffn, used, experts = 2048, 512, 10, 24
