@@ -121,17 +121,14 @@ func mul_Tx4(th *engine.Thread, out []float32, x []float32, y []float32, n int) 
 func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float32, state []float32, x []float32, w []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(8, 1)
-	for i := lo; i < hi; i++ {
-		switch {
-		case i < 2:
-			kernel.Conv(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, th.Scratch(64))
-			kernel.L2NormalizeRows(q[i*16:], 32, n, 16, 9.999999974752427e-07)
-		case i < 4:
-			kernel.Conv(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, th.Scratch(64))
-			kernel.L2NormalizeRows(k[(i-2)*16:], 32, n, 16, 9.999999974752427e-07)
-		default:
-			kernel.Conv(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, th.Scratch(64))
-		}
+	if i, end := lo, min(hi, 2); i < end {
+		kernel.ConvHeads(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := max(lo, 2)-2, min(hi, 4)-2; i < end {
+		kernel.ConvHeads(k[i*16:], 32, state[32+i*16:], 128, x[32+i*16:], 128, w[128+i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := max(lo, 4)-4, hi-4; i < end {
+		kernel.ConvHeads(v[i*16:], 64, state[64+i*16:], 128, x[64+i*16:], 128, w[256+i*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
 	}
 }
 
@@ -601,16 +598,14 @@ func mul_1x4(th *engine.Thread, out []float32, x []float32, y []float32, n int) 
 func convSplit4_2x16_4x16_2(th *engine.Thread, q []float32, k []float32, v []float32, state []float32, x []float32, w []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(2, 1)
-	for g := lo; g < hi; g++ {
-		i := g
-		kernel.Conv(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, th.Scratch(64))
-		kernel.L2NormalizeRows(q[i*16:], 32, n, 16, 9.999999974752427e-07)
-		i = 2 + g
-		kernel.Conv(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, th.Scratch(64))
-		kernel.L2NormalizeRows(k[(i-2)*16:], 32, n, 16, 9.999999974752427e-07)
-		for i := 4 + g*2; i < 4+(g+1)*2; i++ {
-			kernel.Conv(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, th.Scratch(64))
-		}
+	if i, end := lo, hi; i < end {
+		kernel.ConvHeads(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := lo, hi; i < end {
+		kernel.ConvHeads(k[i*16:], 32, state[32+i*16:], 128, x[32+i*16:], 128, w[128+i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := lo*2, hi*2; i < end {
+		kernel.ConvHeads(v[i*16:], 64, state[64+i*16:], 128, x[64+i*16:], 128, w[256+i*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
 	}
 }
 

@@ -135,11 +135,13 @@ func convWork(r *rand.Rand, n int) work {
 	x, y, w, state := normal(r, n*benchChannels, 1), make([]float32, n*benchChannels), normal(r, 4*benchChannels, 1), normal(r, 3*benchChannels, 1)
 	return work{name: fmt.Sprint("conv of ", n), macs: 4 * len(x), bytes: 8 * len(x), run: func(ith, nth int, scratch []float32) {
 		lo, hi := share(benchChannels/benchDim, ith, nth)
-		for i := lo; i < hi; i++ {
-			c := i * benchDim
-			Conv(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, scratch)
-			if i < 2*benchKeys {
-				L2NormalizeRows(y[c:], benchChannels, n, benchDim, 1e-6)
+		for _, part := range []struct {
+			first, last int
+			eps         float64
+		}{{0, 2 * benchKeys, 1e-6}, {2 * benchKeys, benchChannels / benchDim, -1}} {
+			if i, end := max(lo, part.first), min(hi, part.last); i < end {
+				c := i * benchDim
+				ConvHeads(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, end-i, part.eps, scratch)
 			}
 		}
 	}}
