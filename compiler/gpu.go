@@ -128,6 +128,13 @@ func enginePlan(out *cpu.Output) engine.Plan {
 
 // compileKernels compiles the text of all kernels for the chips of --target-gpu.
 func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host.Binary, error) {
+	for _, a := range j.o.Emit {
+		if a.Kind == "cu" {
+			if err := writeFiles(a.Path, sources); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if j.o.emulate != nil {
 		return j.o.emulate(sources[0].Data)
 	}
@@ -151,6 +158,12 @@ func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host
 	}
 	if out == nil { // a dry run
 		out = &toolchain.Output{}
+	}
+	if err := j.artifact("fatbin", func() ([]byte, error) { return out.Image, nil }); err != nil {
+		return nil, err
+	}
+	if err := j.artifact("ptx", func() ([]byte, error) { return compiler.PTX(ctx, work, work.Archs[0]) }); err != nil {
+		return nil, err
 	}
 	name := "kernels.fatbin"
 	if compiler.Kind == toolchain.Clang {
