@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -31,9 +32,13 @@ func checkTokenizer(f *gguf.File) error {
 const gpuReserve = 400 << 20
 
 // machine is the machine of --machine, or this one, with the GPUs that the flags leave.
-func (j *job) machine() (ir.Machine, error) {
-	m := ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}}
-	if j.o.Machine != "" {
+func (j *job) machine(ctx context.Context) (m ir.Machine, err error) {
+	if j.o.Machine == "" {
+		var note string
+		if m, note = ThisMachine(ctx, &j.o.Placement); note != "" {
+			j.logf("qnc: %s", note)
+		}
+	} else {
 		src, err := os.ReadFile(j.o.Machine)
 		if err != nil {
 			return m, fault.New(fault.Usage, "--machine: %w", err)

@@ -124,6 +124,12 @@ func (p *Placement) check(m *ir.Machine) error {
 
 func (p *Placement) auto() bool { return p.Layers == "" || p.Layers == "auto" || p.Layers == "-1" }
 
+// asks reports whether the flags name GPUs.
+func (p *Placement) asks() bool {
+	return !p.auto() && p.Layers != "0" || p.Split != "" || p.Main > 0 ||
+		slices.ContainsFunc(p.Overrides, func(o Override) bool { return !strings.EqualFold(o.device, "cpu") })
+}
+
 // layers is how many of n blocks and the head lie on GPUs.
 func (p *Placement) layers(n int) (int, error) {
 	if p.auto() || p.Layers == "all" || p.Layers == "-2" {
