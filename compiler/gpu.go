@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
@@ -103,12 +104,34 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	}
 	seqs := int64(j.o.Seqs)
 	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(split.ArenaBytes), 4*int64(split.RecurrentFloats)*seqs, int64(split.CacheBytes)
+	var names []string
 	for _, d := range gpu.Devices {
+		names = append(names, string(d.Name))
 		j.info.ArenaBytes += d.Arena
 		j.info.RecurrentBytes += d.Recurrent * seqs
 		j.info.KVBytes += d.KV
 	}
+	j.info.GPUs, j.info.GPULayers = strings.Join(names, ", "), gpuLayers(j.m, j.info.NumLayers)
 	return out, nil
+}
+
+// gpuLayers counts the blocks with anything but experts on GPUs, and the head as one.
+func gpuLayers(m *ir.Module, blocks int) int {
+	on := func(prefix string) bool {
+		return slices.ContainsFunc(m.Weights, func(w *ir.Value) bool {
+			return w.On != "cpu" && strings.HasPrefix(source(w), prefix) && !experts.MatchString(source(w))
+		})
+	}
+	n := 0
+	for i := range blocks {
+		if on(fmt.Sprintf("blk.%d.", i)) {
+			n++
+		}
+	}
+	if on("output") {
+		n++
+	}
+	return n
 }
 
 // multiplied reports whether anything but a choice of rows reads a weight.
