@@ -20,7 +20,7 @@ func (a *app) info() error {
 		e.SetIndent("", "  ")
 		if err := e.Encode(struct {
 			*engine.Info
-			Allocations *allocCount `json:"allocations_after_start"`
+			Allocations *allocCount `json:"allocations_of_steps"`
 		}{in, a.countAllocs()}); err != nil {
 			return fault.New(fault.Failure, "info: %w", err)
 		}
