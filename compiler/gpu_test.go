@@ -91,6 +91,7 @@ func TestGPU(t *testing.T) {
 			{"QNC_EMU_DEVICES=1", fault.Missing, []string{"uses cuda:1, of 1 visible GPUs"}},
 		}, lazy...)},
 		{"head", one, Placement{Layers: "1"}, lazy},
+		{"automatic", []string{hostLine, gpu80}, Placement{}, lazy[:1]}, // with the embedding: the CPU has no part
 	} {
 		var lib *emu.Library
 		o := tinyOptions("")
