@@ -135,7 +135,7 @@ func describe(f *gguf.File, o *Options, opt arch.Options, layers int) (engine.In
 	base := filepath.Base(f.Path())
 	in := engine.Info{
 		SourceFile: base, Compiler: Version, TargetCPU: o.TargetCPU,
-		Recompile: fmt.Sprintf("qnc compile %s -o %s", base, filepath.Base(o.Out)),
+		Recompile: fmt.Sprintf("qnc compile %s -o %s", base, filepath.Base(o.Out)) + o.placementFlags(),
 		NumLayers: layers, NumCtx: opt.Ctx, NumBatch: o.Batch, NumUbatch: opt.Ubatch, NumSeq: o.Seqs,
 		TypeK: o.TypeK, TypeV: o.TypeV, Precise: o.Precise, DefaultThreads: o.Threads,
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qnc/codegen/tool"
 	"qnc/ir"
 	"qnc/passes"
 	"qnc/runtime/fault"
@@ -29,6 +30,27 @@ type Override struct {
 	re     *regexp.Regexp
 	blocks int    // only those of the first so many blocks; -1: any tensor
 	device string // as written
+}
+
+// placementFlags are the flags that decided where things lie, for the command that compiles again.
+func (o *Options) placementFlags() string {
+	p, out := &o.Placement, ""
+	for _, f := range [][2]string{{"-ngl", p.Layers}, {"-ts", p.Split}, {"-sm", p.Mode}} {
+		if f[1] != "" {
+			out += " " + f[0] + " " + tool.Quote(f[1])
+		}
+	}
+	if p.Main != 0 {
+		out += fmt.Sprintf(" -mg %d", p.Main)
+	}
+	for _, x := range p.Overrides {
+		flag, value, ok := strings.Cut(x.Flag, " ")
+		out += " " + flag
+		if ok {
+			out += " " + tool.Quote(value)
+		}
+	}
+	return out
 }
 
 // experts matches what -cmoe and -ncmoe move.

@@ -38,6 +38,9 @@ func (a *app) info() error {
 	if in.NumSeq != 1 {
 		sequences = fmt.Sprintf("%d sequences", in.NumSeq)
 	}
+	if in.GPUs != "" {
+		precise += ", " + onDevices(in)
+	}
 	memory := int64(in.WeightBytes) + in.ArenaBytes + in.RecurrentBytes + in.KVBytes
 	for _, l := range [][2]string{
 		{"model", in.Name},
