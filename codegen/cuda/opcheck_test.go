@@ -28,7 +28,6 @@ type bank struct {
 
 	job     emu.Job
 	weights map[string]int // buffers
-	states  int
 	spans   []map[*ir.Value]span // by step
 }
 
