@@ -168,13 +168,67 @@ func (c *coster) delta(products, chunk int64) {
 	c.MACs = heads * (products*kd*vd + chunk*(kd+vd))
 }
 
-// LayerClasses names what kind of layer each layer of f is, by its ops.
-func LayerClasses(f *ir.Func) map[int]string {
+// A Costing states the cost of the values of a function.
+type Costing struct {
+	packed  func(*ir.Value) int
+	classes map[int]string
+	members map[*ir.Value][]*ir.Value // of tuples, those that somebody reads
+}
+
+// NewCosting looks at f; packed is the size of a weight as the backend stores it.
+func NewCosting(f *ir.Func, packed func(*ir.Value) int) *Costing {
+	c := &Costing{packed, layerClasses(f), map[*ir.Value][]*ir.Value{}}
+	for _, v := range f.Body {
+		if v.Op == ir.OpPart {
+			c.members[v.Args[0]] = append(c.members[v.Args[0]], v)
+		}
+	}
+	return c
+}
+
+// Line is what the kernel of v costs in a step; the backend adds the kernel's name.
+func (c *Costing) Line(v *ir.Value) (cost.Line, error) {
+	x, err := Cost(v, c.packed, c.members[v])
+	layer := LayerOf(v)
+	l := cost.Line{Op: v.Op.String(), Value: v.Name, Class: c.classes[layer], Layer: layer, Rows: rowsOf(v), Cost: x}
+	if l.Value == "" { // a write
+		l.Value = v.Args[0].Name
+	}
+	if layer < 0 {
+		l.Class = "head"
+		if v.Op == ir.OpGetRows {
+			l.Class = "embedding"
+		}
+	}
+	return l, err
+}
+
+// rowsOf says what the leading axis of v counts.
+func rowsOf(v *ir.Value) cost.Rows {
+	t := v.Type
+	if t.IsTuple() {
+		t = t.Tuple[0]
+	}
+	if t.IsNone() { // a write of rows
+		t = v.Args[1].Type
+	}
+	if len(t.Dims) > 0 {
+		switch t.Dims[0] {
+		case ir.Sym("T"):
+			return cost.Tokens
+		case ir.Sym("R"):
+			return cost.Logits
+		}
+	}
+	return cost.One
+}
+
+// layerClasses names what kind of layer each layer of f is, by its ops.
+func layerClasses(f *ir.Func) map[int]string {
 	have := map[int]map[string]bool{}
 	for _, v := range f.Body {
-		layer := LayerOf(v)
-		word, ok := classWords[v.Op]
-		if !ok || layer < 0 {
+		layer, word := LayerOf(v), classWords[v.Op]
+		if word == "" || layer < 0 {
 			continue
 		}
 		if have[layer] == nil {

@@ -26,6 +26,27 @@ func buildEnv() []string {
 	return append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off", "GOTOOLCHAIN=local", "GOAMD64=v1", "GO111MODULE=on")
 }
 
+// buildEnv is that of j's module, which may have a driver with cgo.
+func (j *job) buildEnv() ([]string, error) {
+	env := buildEnv()
+	if j.driver == nil || !j.driver.CGO {
+		return env, nil
+	}
+	dir, err := headers()
+	if dir != "" {
+		env = append(env, "CGO_CFLAGS=-I"+dir)
+	}
+	return append(env, "CGO_ENABLED=1"), err
+}
+
+// buildTags is what selects j's driver.
+func (j *job) buildTags() []string {
+	if j.driver == nil || j.driver.Tag == "" {
+		return nil
+	}
+	return []string{"-tags", j.driver.Tag}
+}
+
 // check type-checks the emitted module with its text as an overlay, before
 // anything is built. A fault names the value that the code came from.
 func (j *job) check(ctx context.Context) error {
@@ -36,12 +57,16 @@ func (j *job) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	env, err := j.buildEnv()
+	if err != nil {
+		return err
+	}
 	j.bar.begin("checking types")
 	pkgs, err := packages.Load(&packages.Config{
 		Context:    ctx,
 		Dir:        dir,
-		Env:        buildEnv(),
-		BuildFlags: []string{"-trimpath"},
+		Env:        env,
+		BuildFlags: append([]string{"-trimpath"}, j.buildTags()...),
 		// Imports are read as source: export data would have to be built first.
 		Mode:      packages.NeedName | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedDeps | packages.NeedTypes,
 		ParseFile: parseFor(j.files[:j.own]),

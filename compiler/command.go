@@ -17,15 +17,20 @@ import (
 // not run it is a shell variable: the name is a digest of what was not packed yet.
 const buildID = "-ldflags=-s -w -X main.buildID="
 
-func goBuild(out, id string) []string {
-	return []string{"go", "build", "-trimpath", "-buildvcs=false", buildID + id, "-o", out, "."}
+func (j *job) goBuildArgs(out, id string) []string {
+	args := append([]string{"go", "build", "-trimpath", "-buildvcs=false"}, j.buildTags()...)
+	return append(args, buildID+id, "-o", out, ".")
 }
 
 // goBuild runs the toolchain in dir.
 func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
-	args := goBuild(out, id)
+	env, err := j.buildEnv()
+	if err != nil {
+		return err
+	}
+	args := j.goBuildArgs(out, id)
 	if j.o.Trace && id != "" {
-		j.logf("%s", shellLine(dir, args))
+		j.logf("%s", shellLine(dir, env, args))
 	}
 	// A toolchain that is interrupted may leave its temporary files.
 	tmp, err := os.MkdirTemp(os.Getenv("GOTMPDIR"), "qnc-go-")
@@ -34,7 +39,7 @@ func (j *job) goBuild(ctx context.Context, dir, out, id string) error {
 	}
 	defer os.RemoveAll(tmp)
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
-	cmd.Dir, cmd.Env = dir, append(buildEnv(), "GOTMPDIR="+tmp)
+	cmd.Dir, cmd.Env = dir, append(env, "GOTMPDIR="+tmp)
 	b, err := tool.Output(ctx, cmd)
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
@@ -64,16 +69,22 @@ func (j *job) dryLink(out string) {
 		where = out + ".weights"
 	}
 	j.logf("# pack %s; the digest of code and weights is ID", where)
-	line := shellLine(dir, goBuild(out, "$ID"))
+	env, err := j.buildEnv()
+	if err != nil {
+		env = buildEnv() // a dry run asks for nothing
+	}
+	line := shellLine(dir, env, j.goBuildArgs(out, "$ID"))
 	// The two variables of this text alone are the shell's.
 	line = strings.Replace(line, "'$WORK'", `"$WORK"`, 1)
 	j.logf("%s", strings.Replace(line, tool.Quote(buildID+"$ID"), `"`+buildID+`$ID"`, 1))
 }
 
 // shellLine is a command as a line for a POSIX shell.
-func shellLine(dir string, args []string) string {
+func shellLine(dir string, env, args []string) string {
 	words := []string{"cd", tool.Quote(dir), "&&"}
-	words = append(words, buildEnv()[len(os.Environ()):]...)
+	for _, v := range env[len(os.Environ()):] {
+		words = append(words, tool.Quote(v))
+	}
 	for _, a := range args {
 		words = append(words, tool.Quote(a))
 	}

@@ -23,10 +23,10 @@ func TestShellLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"env", "printf", "%s\n", "-ldflags=-s -w -X main.buildID=00", "", "a'b", `c"d\n`, "$HOME", "*"}
-	b, err := exec.Command(sh, "-c", shellLine(dir, args)+"; pwd; echo $CGO_ENABLED").Output()
+	b, err := exec.Command(sh, "-c", shellLine(dir, buildEnv(), args)+"; pwd; echo $CGO_ENABLED").Output()
 	want := strings.Join(args[3:], "\n") + "\n" + dir + "\n"
 	if err != nil || !strings.HasPrefix(string(b), want) {
-		t.Errorf("%s\nprints %q, want %q, %v", shellLine(dir, args), b, want, err)
+		t.Errorf("%s\nprints %q, want %q, %v", shellLine(dir, buildEnv(), args), b, want, err)
 	}
 }
 

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
+	"qnc/codegen/cuda"
 	"qnc/codegen/host"
 	"qnc/compiler/arch"
 	"qnc/ir"
@@ -31,19 +33,21 @@ type Result struct {
 
 // A job carries one compile through its phases.
 type job struct {
-	o     *Options
-	path  string
-	file  *gguf.File
-	m     *ir.Module
-	info  engine.Info
-	stats []passStat
-	files []codegen.File // the emitted module
-	own   int            // how many of them are the program's own, the rest is runtime
-	bar   *bar
-	fit   bool   // plan what does not fit as well
-	dir   string // where the emitted module has been written
-	temp  string // the same, when it is to be removed
-	res   Result
+	o      *Options
+	path   string
+	file   *gguf.File
+	m      *ir.Module
+	whole  *ir.Module // the same with the CPU alone, while a program could fall back to it
+	info   engine.Info
+	stats  []passStat
+	files  []codegen.File // the emitted module
+	driver *host.Driver   // of the emitted module; nil: it uses no GPU
+	own    int            // how many of them are the program's own, the rest is runtime
+	bar    *bar
+	fit    bool   // plan what does not fit as well
+	dir    string // where the emitted module has been written
+	temp   string // the same, when it is to be removed
+	res    Result
 }
 
 // Compile opens, imports, optimises, places, plans, emits and links the model
@@ -85,9 +89,9 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 }
 
 // load imports the model.
-func (j *job) load(context.Context) error {
+func (j *job) load(ctx context.Context) error {
 	start := time.Now()
-	machine, err := j.machine()
+	machine, err := j.machine(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,34 +142,17 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 
 // target is what the passes may know of the backends.
 func (j *job) target() *passes.Target {
-	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
+	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Uploads: j.o.Placement.Uploads, Overfull: j.fit}
 }
 
-// gpuCanRun says why GPUs have no kernel for v. While qnc has no emitter for
-// GPUs it is nil: plans then assume that a GPU runs every op, and emit refuses them.
-var gpuCanRun func(v *ir.Value) error
+// canRun says why a kind of device, the name up to the colon, has no kernel for a value.
+var canRun = map[string]func(v *ir.Value) error{"cpu": cpu.CanRun, "cuda": cuda.CanRun}
 
 // CanRun reports whether a device has a kernel for v.
 func CanRun(d ir.Device, v *ir.Value) bool {
-	if d == "cpu" {
-		return cpu.CanRun(v) == nil
-	}
-	return gpuCanRun == nil || gpuCanRun(v) == nil
-}
-
-// needEmitters refuses a plan for devices that no emitter writes code for.
-func needEmitters(m *ir.Module) error {
-	if gpuCanRun != nil {
-		return nil
-	}
-	for _, f := range m.Funcs {
-		for _, p := range f.Parts {
-			if p.Device != "cpu" {
-				return fault.New(fault.Missing, "the plan puts values on %s, and this qnc has no emitter for GPUs: end with --stop-after plan, or give -ngl 0", p.Device)
-			}
-		}
-	}
-	return nil
+	kind, _, _ := strings.Cut(string(d), ":")
+	can := canRun[kind]
+	return can != nil && can(v) == nil
 }
 
 // optimise runs the passes that rewrite the graph.
@@ -175,6 +162,9 @@ func (j *job) optimise(context.Context) error {
 
 // place chooses devices and cuts the functions into parts.
 func (j *job) place(context.Context) error {
+	if err := j.copyForCPU(); err != nil {
+		return err
+	}
 	if err := j.o.Placement.pin(j.m); err != nil {
 		return err
 	}
@@ -190,6 +180,12 @@ func (j *job) plan(context.Context) error {
 		return err
 	}
 	cpu.AssignLayouts(j.m, j.o.TargetCPU)
+	if err := j.planForCPU(); err != nil {
+		return err
+	}
+	if err := j.predict(); err != nil {
+		return err
+	}
 	return j.artifact("plan", func() ([]byte, error) { return []byte(j.m.String()), nil })
 }
 
@@ -207,33 +203,35 @@ func (j *job) run(stage passes.Stage) error {
 
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
-	if err := needEmitters(j.m); err != nil {
-		return err
-	}
 	start := time.Now()
-	out, err := cpu.Emit(j.m, "main", j.o.TargetCPU)
-	if err != nil {
-		return fault.Wrap(fault.Model, err)
+	emit := j.emitGPU
+	if !usesGPU(j.m) {
+		if err := j.needsGPU(); err != nil {
+			return err
+		}
+		emit = j.emitCPU
 	}
-	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(out.ArenaBytes), int64(4*out.RecurrentFloats*j.o.Seqs), int64(out.CacheBytes)
-	main, err := host.Main("main", j.info, engine.Plan{
-		ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes,
-	})
-	if err != nil {
-		return err
-	}
-	module, err := host.Module(nil)
+	out, err := emit(ctx)
 	if err != nil {
 		return err
 	}
-	j.files = append([]codegen.File{main}, out.Files...)
+	main, err := host.Main("main", j.info, &out.program)
+	if err != nil {
+		return err
+	}
+	module, err := host.Module(out.driver)
+	if err != nil {
+		return err
+	}
+	j.driver = out.driver
+	j.files = append([]codegen.File{main}, out.files...)
 	if j.o.hook != nil {
 		j.files = append(j.files, codegen.File{Name: "hook.go", Data: j.o.hook})
 	}
 	j.own = len(j.files)
 	j.files = append(j.files, module...)
 	if j.o.Verbose {
-		j.logf("%-14s %8s  %d kernels, %d files", "emit", ms(time.Since(start)), out.Kernels, len(j.files))
+		j.logf("%-14s %8s  %d kernels, %d files", "emit", ms(time.Since(start)), out.kernels, len(j.files))
 	}
 	for _, a := range j.o.Emit {
 		n := map[string]int{"go": j.own, "src": len(j.files)}[a.Kind]
@@ -254,6 +252,24 @@ func (j *job) emit(ctx context.Context) error {
 		j.logf("%-14s %8s", "type check", ms(time.Since(start)))
 	}
 	return nil
+}
+
+// An emitted program, without main.go and the runtime.
+type emitted struct {
+	files   []codegen.File
+	program host.Program
+	kernels int
+	driver  *host.Driver // nil: it uses no GPU
+}
+
+// emitCPU writes a program for the CPU alone.
+func (j *job) emitCPU(context.Context) (*emitted, error) {
+	out, err := cpu.Emit(j.m, "main", j.o.TargetCPU)
+	if err != nil {
+		return nil, fault.Wrap(fault.Model, err)
+	}
+	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(out.ArenaBytes), int64(4*out.RecurrentFloats*j.o.Seqs), int64(out.CacheBytes)
+	return &emitted{out.Files, host.Program{Plan: enginePlan(out), New: "newModel"}, out.Kernels, nil}, nil
 }
 
 // artifact writes a file that --emit asked for.

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"qnc/codegen/cuda/toolchain"
+	"qnc/codegen/host"
 	"qnc/runtime/cpu"
 	"qnc/runtime/fault"
 )
@@ -51,6 +53,9 @@ var Artifacts = []struct {
 	{"placed", "placed.qir", Place, "the module after the passes, placed on devices"},
 	{"plan", "plan.qir", Plan, "the module with its memory plan"},
 	{"go", "go", Emit, "the emitted Go of the steps and kernels, a folder"},
+	{"cu", "cu", Emit, "the kernels for GPUs and their headers, a folder"},
+	{"ptx", "kernels.ptx", Emit, "their PTX for the oldest chip of --target-gpu"},
+	{"fatbin", "kernels.fatbin", Emit, "what the program carries of them"},
 	{"src", "src", Emit, "the whole emitted module, a folder"},
 	{"stats", "stats.json", Import, "what each pass changed"},
 }
@@ -116,7 +121,12 @@ type Options struct {
 	Stderr   io.Writer
 	Progress bool // standard error is a terminal
 
-	hook []byte // tests: one more file of the emitted package
+	TargetGPU  string // --target-gpu, "sm_80,sm_90"; "": the usual ones that the compiler knows
+	CUDADriver string // --cuda-driver; "": the default
+	archs      []toolchain.Arch
+
+	hook    []byte                                    // tests: one more file of the emitted package
+	emulate func(source []byte) (*host.Binary, error) // tests: stands in for the compiler of kernels
 }
 
 // limits of sizes; relations are checked in normalise.
@@ -167,6 +177,16 @@ func (o *Options) normalise() error {
 	}
 	if target.Arch != "" && target.Arch != goarch {
 		return fault.New(fault.Usage, "--target-cpu %s is for %s, the program is built for %s: use --target-cpu portable", o.TargetCPU, target.Arch, goarch)
+	}
+	if o.TargetGPU != "" {
+		archs, err := toolchain.ParseArchs(o.TargetGPU)
+		if err != nil {
+			return err
+		}
+		o.archs = archs
+	}
+	if _, err := host.DriverByName(o.CUDADriver); err != nil {
+		return err
 	}
 	if o.StopAfter == "" {
 		o.StopAfter = Link

@@ -12,7 +12,8 @@ import (
 type passStat struct {
 	Pass  string        `json:"pass"`
 	Time  time.Duration `json:"-"` // not data: it differs from run to run
-	Stats *passes.Stats `json:"stats"`
+	Stats *passes.Stats `json:"stats,omitempty"`
+	Cost  *prediction   `json:"cost,omitempty"` // the last entry: of the planned module
 }
 
 // measure measures the module after a pass and prints the line of -v.
@@ -20,7 +21,7 @@ func (j *job) measure(pass string, d time.Duration) {
 	if j.fit {
 		return // the plan alone is of interest
 	}
-	s := passStat{pass, d, passes.Measure(j.m)}
+	s := passStat{Pass: pass, Time: d, Stats: passes.Measure(j.m)}
 	j.stats = append(j.stats, s)
 	if !j.o.Verbose {
 		return

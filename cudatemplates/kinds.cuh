@@ -1,6 +1,8 @@
 // The formats of weights, as files have them (package quant says what each
 // holds). dot is the product of block b of 32 of a row with a record, without the
-// record's d; value is one element.
+// record's d; value is one element. word is word i of the levels of block b, each
+// a number of 7 bits or with a sign; scales gives what makes x of them, x =
+// scale*q - least, one scale a block or one for each half.
 #pragma once
 #include "common.cuh"
 
@@ -28,6 +30,11 @@ QNC_DEVICE float record_sum(const uint32_t *rec) { return bits_float(rec[9]); }
 
 struct KindQ8_0 {
   static const int elems = 32, bytes = 34;
+  static const bool halves = false, least = false;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return load_pair(row + b * 34 + 2 + 4 * i); }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &) {
+    scale[0] = half_float(load16(row + b * 34));
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b * 34;
     int s = dot_words(rec, 0, 8, [=](int i) { return load_pair(p + 2 + 4 * i); });
@@ -44,6 +51,12 @@ QNC_DEVICE uint32_t fifths(uint32_t bits, int i) { return ((bits >> 4 * i & 15) 
 
 struct KindQ4_0 {
   static const int elems = 32, bytes = 18;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return nibbles(row + b * 18 + 2, i); }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    scale[0] = half_float(load16(row + b * 18));
+    least = 8.0f * scale[0];
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b * 18;
     int s = dot_words(rec, 0, 8, [=](int i) { return nibbles(p + 2, i); });
@@ -56,6 +69,12 @@ struct KindQ4_0 {
 };
 struct KindQ4_1 {
   static const int elems = 32, bytes = 20;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return nibbles(row + b * 20 + 4, i); }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    scale[0] = half_float(load16(row + b * 20));
+    least = -half_float(load16(row + b * 20 + 2));
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b * 20;
     int s = dot_words(rec, 0, 8, [=](int i) { return nibbles(p + 4, i); });
@@ -68,6 +87,12 @@ struct KindQ4_1 {
 };
 struct KindQ5_0 {
   static const int elems = 32, bytes = 22;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return nibbles(row + b * 22 + 6, i) | fifths(load_pair(row + b * 22 + 2), i); }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    scale[0] = half_float(load16(row + b * 22));
+    least = 16.0f * scale[0];
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b * 22;
     uint32_t high = load_pair(p + 2);
@@ -82,6 +107,12 @@ struct KindQ5_0 {
 };
 struct KindQ5_1 {
   static const int elems = 32, bytes = 24;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return nibbles(row + b * 24 + 8, i) | fifths(load_pair(row + b * 24 + 4), i); }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    scale[0] = half_float(load16(row + b * 24));
+    least = -half_float(load16(row + b * 24 + 2));
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b * 24;
     uint32_t high = load_pair(p + 4);
@@ -110,6 +141,16 @@ QNC_DEVICE void scale_min(const uint8_t *p, int s, int &scale, int &least) {
 
 struct KindQ4_K {
   static const int elems = 256, bytes = 144;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) { return load32(row + b / 8 * 144 + 16 + b % 8 / 2 * 32 + 4 * i) >> b % 2 * 4 & 0x0f0f0f0fu; }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    const uint8_t *p = row + b / 8 * 144;
+    int c, m;
+    scale_min(p + 4, b % 8, c, m);
+    uint32_t d = load32(p);
+    scale[0] = half_float((uint16_t)d) * (float)c;
+    least = half_float((uint16_t)(d >> 16)) * (float)m;
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b / 8 * 144;
     int s = b % 8, scale, least;
@@ -132,6 +173,19 @@ struct KindQ4_K {
 };
 struct KindQ5_K {
   static const int elems = 256, bytes = 176;
+  static const bool halves = false, least = true;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) {
+    const uint8_t *p = row + b / 8 * 176;
+    return (load32(p + 48 + b % 8 / 2 * 32 + 4 * i) >> b % 2 * 4 & 0x0f0f0f0fu) | (load32(p + 16 + 4 * i) >> b % 8 & 0x01010101u) << 4;
+  }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &least) {
+    const uint8_t *p = row + b / 8 * 176;
+    int c, m;
+    scale_min(p + 4, b % 8, c, m);
+    uint32_t d = load32(p);
+    scale[0] = half_float((uint16_t)d) * (float)c;
+    least = half_float((uint16_t)(d >> 16)) * (float)m;
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b / 8 * 176;
     int s = b % 8, scale, least;
@@ -152,6 +206,20 @@ struct KindQ5_K {
 };
 struct KindQ6_K {
   static const int elems = 256, bytes = 210;
+  static const bool halves = true, least = false;
+  QNC_DEVICE uint32_t word(const uint8_t *row, int b, int i) {
+    const uint8_t *p = row + b / 8 * 210;
+    int h = b / 4 % 2, g = b % 4;
+    uint32_t q = (load_pair(p + 64 * h + g % 2 * 32 + 4 * i) >> g / 2 * 4 & 0x0f0f0f0fu) | (load_pair(p + 128 + 32 * h + 4 * i) >> 2 * g & 0x03030303u) << 4;
+    return ((q | 0x80808080u) - 0x20202020u) ^ 0x80808080u;  // minus 32, byte by byte
+  }
+  QNC_DEVICE void scales(const uint8_t *row, int b, float (&scale)[2], float &) {
+    const uint8_t *p = row + b / 8 * 210;
+    float d = half_float(load16(p + 208));
+    uint16_t c = load16(p + 192 + b % 8 * 2);
+    scale[0] = d * (float)(int8_t)c;
+    scale[1] = d * (float)(int8_t)(c >> 8);
+  }
   QNC_DEVICE float dot(const uint8_t *row, int b, const uint32_t *rec) {
     const uint8_t *p = row + b / 8 * 210;
     int h = b / 4 % 2, g = b % 4;

@@ -4,6 +4,8 @@
 //   clang         -x cuda -nocudainc -nocudalib -ffp-contract=off, no toolkit
 //   g++           -DQNC_EMU -ffp-contract=off: threads are fibers of emu/cxx/fiber.cc
 //
+// QNC_DEVICE begins a function or static member, QNC_METHOD a member of an object.
+//
 // Rules, which keep the bits of integer and IEEE arithmetic equal on all four:
 //   1. No other header. Arguments are pointers and 4-byte numbers; shapes are constants.
 //   2. A multiply-add is fma_rn; nothing else contracts. Division and roots are
@@ -37,8 +39,10 @@ typedef unsigned long long uint64_t;
 #endif
 
 #if !defined(QNC_EMU)
+#define QNC_METHOD __device__ __forceinline__
 // QNC_KERNEL(threads) begins a kernel; QNC_EXPORT(name) makes it known to the emulator.
-#define QNC_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// One block a multiprocessor is enough: else ptxas spills registers to fit one more.
+#define QNC_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define QNC_EXPORT(name)
 // QNC_SHARED(T, s) is the block's shared memory; QNC_DYNAMIC(T, s) that whose size the launch gives.
 #define QNC_SHARED(T, s) __shared__ T s

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"qnc/compiler"
-	"qnc/runtime/fault"
 )
 
 func newCompile() *cobra.Command {
@@ -68,10 +67,8 @@ func compile(c *cobra.Command, model string, o *compiler.Options, p placement) (
 
 // settle completes the options.
 func settle(c *cobra.Command, o *compiler.Options, p placement) (err error) {
-	if err := p.check(); err != nil {
-		return err
-	}
 	o.Placement = p.flags
+	o.TargetGPU, o.CUDADriver = p.target, p.driver
 	if o.Placement.Overrides, err = p.rules.all(); err != nil {
 		return err
 	}
@@ -100,20 +97,10 @@ type placement struct {
 
 func (p *placement) vars() map[string]any {
 	return map[string]any{
-		"n-gpu-layers": &p.flags.Layers, "tensor-split": &p.flags.Split, "split-mode": &p.flags.Mode, "main-gpu": &p.flags.Main,
+		"n-gpu-layers": &p.flags.Layers, "tensor-split": &p.flags.Split, "split-mode": &p.flags.Mode, "main-gpu": &p.flags.Main, "op-offload": &p.flags.Uploads,
 		"cpu-moe": rule{&p.rules, cpuMoE}, "n-cpu-moe": rule{&p.rules, cpuMoEBlocks}, "override-tensor": rule{&p.rules, compiler.ParseOverrides},
 		"target-gpu": &p.target, "cuda-driver": &p.driver,
 	}
-}
-
-// check refuses what needs an emitter for GPUs.
-func (p *placement) check() error {
-	for flag, value := range map[string]string{"--target-gpu": p.target, "--cuda-driver": p.driver} {
-		if value != "" {
-			return fault.New(fault.Usage, "%s %s: this version of qnc compiles for the CPU only: leave it out", flag, value)
-		}
-	}
-	return nil
 }
 
 // overrides collects what -ot, -cmoe and -ncmoe say, in the order given.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -10,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/cpu"
@@ -38,6 +37,8 @@ type diagnosis struct {
 	GoPath      string   `json:"go_path,omitempty"`
 	GoOK        bool     `json:"go_ok"`
 	Cache       string   `json:"cache"`
+
+	CUDA *compiler.CUDA `json:"cuda"`
 }
 
 func newDoctor() *cobra.Command {
@@ -47,7 +48,7 @@ func newDoctor() *cobra.Command {
 		Short: "show what this machine offers a compiled model",
 		Args:  noOperand,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d := diagnose()
+			d := diagnose(c.Context())
 			if asJSON {
 				if err := printJSON(c.OutOrStdout(), d); err != nil {
 					return err
@@ -65,10 +66,10 @@ func newDoctor() *cobra.Command {
 	return c
 }
 
-func diagnose() *diagnosis {
+func diagnose(ctx context.Context) *diagnosis {
 	d := &diagnosis{
 		Qnc: compiler.Version, Threads: runtime.NumCPU(), Features: cpuFeatures(),
-		Memory: compiler.TotalMemory(), Bandwidth: readBandwidth(),
+		Memory: compiler.TotalMemory(), Bandwidth: compiler.ReadBandwidth(),
 	}
 	d.CPU, d.Cores = cpuModel()
 	d.HugePages = chosen(readFirst("/sys/kernel/mm/transparent_hugepage/enabled"))
@@ -76,6 +77,7 @@ func diagnose() *diagnosis {
 	d.Go, d.GoPath = goVersion()
 	d.GoOK = newEnough(d.Go)
 	d.Cache, _ = cacheDir()
+	d.CUDA = compiler.DetectCUDA(ctx)
 	return d
 }
 
@@ -109,6 +111,27 @@ func (d *diagnosis) text(w io.Writer) {
 		row("go", "%s at %s", d.Go, d.GoPath)
 	}
 	row("cache", "%s", d.Cache)
+	for _, x := range d.CUDA.Compilers {
+		row("cuda", "%s %s at %s: %s", x.Name, x.Version, x.Path, strings.Join(x.Archs, " "))
+	}
+	for _, why := range d.CUDA.Unusable {
+		row("cuda", "unusable: %s", why)
+	}
+	if len(d.CUDA.Compilers) == 0 {
+		row("cuda", "no compiler: %s", compiler.CUDACure)
+	}
+	if d.CUDA.Driver != "" {
+		row("driver", "CUDA %s", d.CUDA.Driver)
+	} else {
+		row("driver", "%s", d.CUDA.NoDriver)
+	}
+	for _, g := range d.CUDA.GPUs {
+		speed := ""
+		if g.Bandwidth > 0 {
+			speed = fmt.Sprintf(", %.0f GB/s", g.Bandwidth/1e9)
+		}
+		row("gpu", "%s, %s, %s, %.1f GiB%s", g.Device, g.Name, g.Arch, float64(g.Memory)/(1<<30), speed)
+	}
 }
 
 // cpuFeatures lists the features that kernels may use, those that are there.
@@ -201,39 +224,4 @@ func newEnough(v string) bool {
 		return false
 	}
 	return slices.Compare([]int{major, minor}, []int{needGoMajor, needGoMinor}) >= 0
-}
-
-// readBandwidth reads a buffer that no cache holds on all processors and
-// returns bytes a second, the best of a few rounds.
-func readBandwidth() float64 {
-	const size, rounds = 256 << 20, 4
-	n := runtime.GOMAXPROCS(0)
-	buf := make([]uint64, size/8)
-	for i := 0; i < len(buf); i += 512 { // a write a page: none of them is the shared page of zeros
-		buf[i] = 1
-	}
-	best := 0.0
-	for range rounds {
-		start := time.Now()
-		var wg sync.WaitGroup
-		sums := make([]uint64, n)
-		for i := range n {
-			wg.Go(func() { sums[i] = sum(buf[len(buf)*i/n : len(buf)*(i+1)/n]) })
-		}
-		wg.Wait()
-		best = max(best, size/time.Since(start).Seconds())
-		runtime.KeepAlive(sums)
-	}
-	return best
-}
-
-func sum(x []uint64) uint64 {
-	var a, b, c, d uint64
-	for ; len(x) >= 8; x = x[8:] {
-		a += x[0] + x[4]
-		b += x[1] + x[5]
-		c += x[2] + x[6]
-		d += x[3] + x[7]
-	}
-	return a + b + c + d
 }

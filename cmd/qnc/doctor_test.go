@@ -20,13 +20,3 @@ func TestChosen(t *testing.T) {
 		}
 	}
 }
-
-func TestSum(t *testing.T) {
-	x := make([]uint64, 64)
-	for i := range x {
-		x[i] = uint64(i)
-	}
-	if have := sum(x); have != 64*63/2 {
-		t.Errorf("have %d", have)
-	}
-}

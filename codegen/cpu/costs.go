@@ -8,41 +8,9 @@ import (
 
 	"qnc/codegen"
 	"qnc/ir"
-	"qnc/runtime/cost"
 )
 
 const pkgCost = "qnc/runtime/cost"
-
-// line is the row of a call in its step's table.
-func (p *program) line(classes map[int]string, kernel string, v *ir.Value, c cost.Cost) cost.Line {
-	layer := codegen.LayerOf(v)
-	l := cost.Line{Kernel: kernel, Op: v.Op.String(), Value: v.Name, Class: classes[layer], Layer: layer, Rows: cost.One, Cost: c}
-	if l.Value == "" { // a write
-		l.Value = v.Args[0].Name
-	}
-	if layer < 0 {
-		l.Class = "head"
-		if v.Op == ir.OpGetRows {
-			l.Class = "embedding"
-		}
-	}
-	t := v.Type
-	if t.IsTuple() {
-		t = t.Tuple[0]
-	}
-	if t.IsNone() { // a write of rows
-		t = v.Args[1].Type
-	}
-	if len(t.Dims) > 0 {
-		switch t.Dims[0] {
-		case ir.Sym("T"):
-			l.Rows = cost.Tokens
-		case ir.Sym("R"):
-			l.Rows = cost.Logits
-		}
-	}
-	return l
-}
 
 // costs emits the tables of what the steps' kernels cost, in the order of the calls:
 //
@@ -176,3 +144,11 @@ func (p *program) product(d, x ir.DType, layout string) (Code, error) {
 		),
 	), k.fault
 }
+
+// intPerFloat is how many 8-bit multiply-adds the products of a target do in
+// the time of one of float32, in the caches. Those of portable and x86-64-v3 are
+// measured, the others follow from the width of their instructions.
+var intPerFloat = map[string]float64{"portable": 1.1, "x86-64-v3": 2.3, "x86-64-v4": 2.3, "x86-64-v4+vnni": 3.5}
+
+// IntPerFloat is that of a target.
+func IntPerFloat(target string) float64 { return intPerFloat[target] }

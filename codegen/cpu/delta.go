@@ -5,25 +5,26 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
 	"qnc/runtime/kernel"
 )
 
-// emitConvSplit emits convolution, SiLU, split and L2 norm, a head of q, k or
-// v at a time; the heads are cut over the threads:
+// emitConvSplit emits convolution, SiLU, split and L2 norm; the heads of q, k
+// and v are cut over the threads:
 //
 //	lo, hi := th.Cut(16, 1)
-//	for i := lo; i < hi; i++ {
-//		switch {
-//		case i < 4:
-//			kernel.Conv(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, th.Scratch(256))
-//			kernel.L2NormalizeRows(q[i*64:], 256, n, 64, 1e-06)
-//		case i < 8:
-//			… the same for k
-//		default:
-//			… v, without the norm
-//		}
+//	if i, end := lo, min(hi, 4); i < end {
+//		kernel.ConvHeads(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, end-i, 1e-06, th.Scratch(4096))
 //	}
+//	if i, end := max(lo, 4)-4, min(hi, 8)-4; i < end {
+//		… the same for k
+//	}
+//	if i, end := max(lo, 8)-8, hi-8; i < end {
+//		… v, without the norm
+//	}
+//
+// Of one token a group of heads is cut, with what emitDelta reads of it.
 func emitConvSplit(k *kern) {
 	x := k.v.Args[1].Type
 	g, kd, vh, vd := k.v.Int("heads"), k.v.Int("kdim"), k.v.Int("vheads"), k.v.Int("vdim")
@@ -37,19 +38,16 @@ func emitConvSplit(k *kern) {
 	k.in("w", 2)
 	k.tokens(x.Dims[0])
 	k.scratch = kernel.ConvScratch(max(kd, vd), c)
-	head := func(name string, first, start, dim, stride int, norm bool) []Code {
-		i, ch := "i", at("i", dim)
-		if first > 0 {
-			i = fmt.Sprintf("(i-%d)", first)
-			ch = sum(fmt.Sprint(start), at(i, dim))
-		}
-		tap := sum(fmt.Sprint(start*c), at(i, dim*c))
-		out := []Code{Qual(pkgKernel, "Conv").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
-			raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("th.Scratch(%d)", kernel.ConvScratch(dim, c)))}
+	// heads i to end of a part whose channels start at start
+	heads := func(name, i, end string, start, dim, stride int, norm bool) Code {
+		eps := "-1"
 		if norm {
-			out = append(out, Qual(pkgKernel, "L2NormalizeRows").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), Id("n"), Lit(dim), Id(f32(k.v.Float("eps")))))
+			eps = f32(k.v.Float("eps"))
 		}
-		return out
+		ch, tap := sum(fmt.Sprint(start), at("i", dim)), sum(fmt.Sprint(start*c), at("i", dim*c))
+		return If(raw("i, end := %s, %s", i, end), raw("i < end")).Block(
+			Qual(pkgKernel, "ConvHeads").Call(raw("%s[%s:]", name, at("i", dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
+				raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("end-i"), raw("%s", eps), raw("th.Scratch(%d)", k.scratch)))
 	}
 	for i := range 3 {
 		if k.result(i) == nil && len(k.p.m.Funcs) > 0 {
@@ -57,10 +55,22 @@ func emitConvSplit(k *kern) {
 			return
 		}
 	}
-	k.cut("i", fmt.Sprint(2*g+vh), 1, Switch().Block(
-		Case(raw("i < %d", g)).Block(head("q", 0, 0, kd, g*kd, true)...),
-		Case(raw("i < %d", 2*g)).Block(head("k", g, g*kd, kd, g*kd, true)...),
-		Default().Block(head("v", 2*g, 2*g*kd, vd, vh*vd, false)...)))
+	if k.one() && vh%g == 0 { // groups, whose heads are one job in emitDelta
+		for i := range k.writes {
+			if k.writes[i].state == nil {
+				k.writes[i].parts = g
+			}
+		}
+		k.bounds(g, 1)
+		k.stmt(heads("q", "lo", "hi", 0, kd, g*kd, true),
+			heads("k", "lo", "hi", g*kd, kd, g*kd, true),
+			heads("v", at("lo", vh/g), at("hi", vh/g), 2*g*kd, vd, vh*vd, false))
+		return
+	}
+	k.bounds(2*g+vh, 1)
+	k.stmt(heads("q", "lo", fmt.Sprintf("min(hi, %d)", g), 0, kd, g*kd, true),
+		heads("k", fmt.Sprintf("max(lo, %d)-%d", g, g), fmt.Sprintf("min(hi, %d)-%d", 2*g, g), g*kd, kd, g*kd, true),
+		heads("v", fmt.Sprintf("max(lo, %d)-%d", 2*g, 2*g), fmt.Sprintf("hi-%d", 2*g), 2*g*kd, vd, vh*vd, false))
 }
 
 // emitDelta emits the gated delta rule, value heads cut over the threads:
@@ -94,7 +104,18 @@ func emitDelta(k *kern) {
 		run = raw("head.Chunks(n, %d, th.Scratch(%d))", ir.ChunkTokens, k.scratch)
 		k.name = fmt.Sprintf("deltaChunk_%dx%d_%dx%d", groups, kd, heads, vd)
 	}
-	k.cut("h", fmt.Sprint(heads), 1,
+	grain := 1
+	if k.one() && heads%groups == 0 && k.v.Attr.Get("map") != "tiled" { // a group's heads together
+		grain = heads / groups
+		k.writes[0].parts = groups
+		var args []view.View
+		for i := range 5 {
+			args = append(args, k.arg(i+1))
+		}
+		rows := [][4]int{{qt, qr, groups, kd}, {kt, kr, groups, kd}, {vt, vr, heads, vd}, {gt, gr, heads, 1}, {bt, br, heads, 1}}
+		k.readAlike(args, func(i int) bool { r := rows[i]; return k.inOrder(args[i], r[0], r[1], r[2], r[3]) }, groups)
+	}
+	k.cut("h", fmt.Sprint(heads), grain,
 		raw("g := %s", groupOf("h", heads, groups, k.v.Attr.Get("map"))),
 		Id("head").Op(":=").Qual(pkgKernel, "DeltaHead").Values(Dict{
 			Id("K"): Lit(kd), Id("V"): Lit(vd),

@@ -25,10 +25,12 @@ type call struct {
 	params  []param
 	body    []Code
 	scratch int // floats a thread needs
+	shared  int // floats the threads share
 	reads   []region
 	writes  []region
 	cost    cost.Cost
 	fault   error
+	since   []region // what the step's kernels have written since the last barrier
 }
 
 // A param is one argument: its name and type in the kernel, its text in the call.
@@ -42,24 +44,22 @@ type param struct {
 type region struct {
 	state  *ir.Value
 	lo, hi int
+	parts  int // equal parts that are dealt to the threads; 0: any thread touches all of it
 }
 
-func (r region) overlaps(s region) bool {
-	return r.state == s.state && r.lo < s.hi && s.lo < r.hi
-}
+// crosses reports whether a thread may touch in r what another touches in s.
+func (r region) crosses(s region) bool { return r.overlaps(s) && (r != s || r.parts == 0) }
 
-// convert names a conversion of rows: Quantize or Dequantize to or from a kind.
-// Those of the cache have vector forms in package kernel.
-func convert(verb string, kind *quant.Kind) *Statement {
+func (r region) overlaps(s region) bool { return r.state == s.state && r.lo < s.hi && s.lo < r.hi }
+
+// dequantize names the function that decodes rows of a kind; package kernel has vector forms of some.
+func dequantize(kind *quant.Kind) *Statement {
+	name := "Dequantize" + kind.Ident
 	switch kind.Ident {
-	case "F16":
-		return Qual(pkgKernel, verb+"F16")
-	case "Q80":
-		if verb == "Dequantize" {
-			return Qual(pkgKernel, verb+"Q80")
-		}
+	case "F16", "Q80":
+		return Qual(pkgKernel, name)
 	}
-	return Qual(pkgQuant, verb+kind.Ident)
+	return Qual(pkgQuant, name)
 }
 
 // raw is Go text that needs no import.
@@ -190,6 +190,15 @@ func (k *kern) state(name string, s *ir.Value, write bool) {
 	} else {
 		k.reads = append(k.reads, r)
 	}
+}
+
+// sharedMemory is what kernels that share hold each other up by.
+var sharedMemory = &ir.Value{Name: "shared"}
+
+// share asks for n floats that the threads share.
+func (k *kern) share(n int) {
+	k.shared = n
+	k.writes = append(k.writes, region{state: sharedMemory, lo: 0, hi: 1})
 }
 
 // tokens adds the parameter n: the extent of the step's leading axis.

@@ -32,6 +32,7 @@ type program struct {
 	funcs     []Code
 	arena     int
 	scratch   int
+	shared    int
 	recurrent int            // floats of one sequence
 	cache     int            // bytes of all sequences
 	offset    map[string]int // of a state symbol, floats or bytes
@@ -56,7 +57,7 @@ func newProgram(m *ir.Module) *program {
 		}
 	}
 	for _, taken := range []string{"mem", "recurrent", "cache", "model", "newModel", "spec", "buildID", "main", "products",
-		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "image", "openDriver"} {
+		"hostModel", "newHost", "gpuModel", "newGPU", "gpuPlan", "newProgram", "openDriver", "image"} {
 		p.names[taken] = true
 	}
 	for _, f := range m.Funcs {
@@ -202,6 +203,7 @@ func (p *program) function(k *kern) string {
 		k.fail("emitted code cannot be written: %v", err)
 		return ""
 	}
+	p.scratch, p.shared = max(p.scratch, k.scratch), max(p.shared, k.shared)
 	if name, ok := p.kernels[text.String()]; ok {
 		return name
 	}
@@ -211,7 +213,6 @@ func (p *program) function(k *kern) string {
 	}
 	name := p.unique(k.name)
 	p.kernels[text.String()] = name
-	p.scratch = max(p.scratch, k.scratch)
 	p.funcs = append(p.funcs, Comment(k.v.LongString()))
 	if doc := k.cost.String(); doc != "" {
 		p.funcs = append(p.funcs, Comment(doc))
@@ -224,11 +225,11 @@ func (p *program) function(k *kern) string {
 type Output struct {
 	Files           []codegen.File
 	ArenaBytes      int
-	ScratchFloats   int
+	ScratchFloats   int // of each thread
+	SharedFloats    int // of all threads
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int
-	Lines           map[string][]cost.Line // of each function's step
 }
 
 // Emit writes step.go, kernels.go and costs.go of package pkg for a planned module.
@@ -327,40 +328,29 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 	return p.method(f, f.Name, fmt.Sprintf("%s runs one step: tokens in.Tok at in.Pos of sequence in.Slot; logits of in.Rows.", f.Name), f.Body)
 }
 
-// method emits values of f as straight-line calls, with a barrier only where a
-// call touches what an earlier one has touched since the last.
+// method emits values of f as straight-line calls with barriers.
 func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Code, error) {
 	var body []Code
-	var reads, writes []region
 	last := -1
-	classes := codegen.LayerClasses(f)
-	for _, v := range values {
-		if free(v) {
-			continue
+	costing := codegen.NewCosting(f, WeightBytes)
+	for s := p.schedule(values); len(s.queue) > 0; {
+		k, barrier, err := s.next()
+		if err != nil {
+			return nil, err
 		}
-		k := &kern{p: p, v: v}
-		emit := emitters[v.Op]
-		if emit == nil {
-			k.fail("the CPU has no kernel for %s", v.Op)
-			return nil, k.fault
-		}
-		emit(k)
-		if k.fault != nil {
-			return nil, k.fault
-		}
-		c, err := codegen.Cost(v, WeightBytes, p.members(v))
+		v := k.v
+		line, err := costing.Line(v)
 		k.try(err)
-		k.cost = c
+		k.cost = line.Cost
 		kernel := p.function(k)
 		if k.fault != nil {
 			return nil, k.fault
 		}
-		p.lines[f] = append(p.lines[f], p.line(classes, kernel, v, c))
-		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
+		line.Kernel = kernel
+		p.lines[f] = append(p.lines[f], line)
+		if barrier {
 			body = append(body, Id("th").Dot("Barrier").Call())
-			reads, writes = nil, nil
 		}
-		reads, writes = append(reads, k.reads...), append(writes, k.writes...)
 		if _, layer := codegen.Layer(v.Name); layer != last && layer >= 0 {
 			body = append(body, Line().Comment(fmt.Sprintf("blk.%d", layer)))
 			last = layer
@@ -380,17 +370,6 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 		Func().Params(Id("m").Op("*").Id(p.typ)).Id(name).Params(Id("th").Op("*").Qual(pkgEngine, "Thread"), Id("in").Op("*").Qual(pkgEngine, "Step")).Block(body...),
 		Line(),
 	}, nil
-}
-
-func hazard(a, b []region) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x.overlaps(y) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // inits are the fields of the model over its memory.

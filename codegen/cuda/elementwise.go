@@ -9,99 +9,180 @@ import (
 )
 
 // expressions give an op over its operands, which are text.
-var expressions = map[ir.Op]func(k *kern, x []string) string{
-	ir.OpCont:     func(_ *kern, x []string) string { return x[0] },
-	ir.OpAdd:      func(_ *kern, x []string) string { return x[0] + " + " + x[1] },
-	ir.OpSub:      func(_ *kern, x []string) string { return x[0] + " - " + x[1] },
-	ir.OpMul:      func(_ *kern, x []string) string { return x[0] + " * " + x[1] },
-	ir.OpDiv:      func(_ *kern, x []string) string { return fmt.Sprintf("div_rn(%s, %s)", x[0], x[1]) },
+var expressions = map[ir.Op]func(v *ir.Value, x []string) string{
+	ir.OpCont:     func(_ *ir.Value, x []string) string { return x[0] },
+	ir.OpAdd:      func(_ *ir.Value, x []string) string { return x[0] + " + " + x[1] },
+	ir.OpSub:      func(_ *ir.Value, x []string) string { return x[0] + " - " + x[1] },
+	ir.OpMul:      func(_ *ir.Value, x []string) string { return x[0] + " * " + x[1] },
+	ir.OpDiv:      func(_ *ir.Value, x []string) string { return fmt.Sprintf("div_rn(%s, %s)", x[0], x[1]) },
 	ir.OpExp:      function("exp_f"),
 	ir.OpSigmoid:  function("sigmoid_f"),
 	ir.OpSilu:     function("silu_f"),
 	ir.OpSoftplus: function("softplus_f"),
-	ir.OpScale:    func(k *kern, x []string) string { return x[0] + " * " + f32(k.v.Float("by")) },
-	ir.OpClamp: func(k *kern, x []string) string {
-		return fmt.Sprintf("clamp_f(%s, %s)", x[0], f32(k.v.Float("min")))
+	ir.OpScale:    func(v *ir.Value, x []string) string { return x[0] + " * " + f32(v.Float("by")) },
+	ir.OpClamp: func(v *ir.Value, x []string) string {
+		return fmt.Sprintf("clamp_f(%s, %s)", x[0], f32(v.Float("min")))
 	},
 }
 
-func function(name string) func(*kern, []string) string {
-	return func(_ *kern, x []string) string { return name + "(" + x[0] + ")" }
+func function(name string) func(*ir.Value, []string) string {
+	return func(_ *ir.Value, x []string) string { return name + "(" + x[0] + ")" }
 }
 
-// emitElementwise emits a thread an element, whose place in every operand is
-// counted from the loops of the result:
-//
-//	int64_t i2 = i % 512; i /= 512;
-//	int64_t i1 = i % 8; i /= 8;
-//	out[i*4096 + i1*512 + i2] = x[i*8192 + i1*1024 + i2] * y[i2];
-func emitElementwise(k *kern) {
-	if len(k.v.Args) > 2 {
-		k.fail("elementwise %s of %d operands has no expression", k.v.Op, len(k.v.Args))
-		return
+// A tree is an expression of elementwise values while it is written: the roots'
+// arguments that are inlined are written in place of their memory.
+type tree struct {
+	k       *kern
+	leaves  []leaf
+	members []*ir.Value // what is inlined
+	lines   []string    // declarations of indices
+	vars    int
+}
+
+// A leaf is an operand in memory; index is the text of its last index.
+type leaf struct {
+	arg
+	index string
+}
+
+// expression is the text of the element of v with the linear index at.
+func (t *tree) expression(v *ir.Value, at string) string {
+	k := t.k
+	if len(v.Args) > 2 {
+		k.fail("elementwise %s of %d operands has no expression", v.Op, len(v.Args))
+		return ""
 	}
-	t := k.v.Type
-	out, err := view.Dense(k.v)
+	out, err := view.Dense(v)
 	k.try(err)
 	views := []view.View{out}
-	k.out(k.v)
-	for i := range k.v.Args {
-		x := k.arg(i)
-		if k.fault != nil {
-			return
-		}
-		k.view(x)
+	for _, a := range v.Args {
+		x, err := view.Of(a)
+		k.try(err)
 		views = append(views, x)
 	}
-	if len(k.v.Args) == 1 {
-		k.args = append(k.args, arg{in: nowhere})
+	if k.fault != nil {
+		return ""
 	}
-	loops, err := view.Nest(t.Dims, views, k.v.Attr.Get("map"))
+	loops, err := view.Nest(v.Type.Dims, views, v.Attr.Get("map"))
 	k.try(err)
+	if k.fault != nil {
+		return ""
+	}
+	// The index of each loop, from the linear one.
+	names := make([]string, len(loops))
+	below := 1
+	for i := len(loops) - 1; i >= 0; i-- {
+		switch {
+		case len(loops) == 1:
+			names[i] = at
+		case i == 0:
+			names[i] = t.index(fmt.Sprintf("%s / %d", at, below))
+		default:
+			n := k.static(loops[i].N)
+			if below == 1 {
+				names[i] = t.index(fmt.Sprintf("%s %% %d", at, n))
+			} else {
+				names[i] = t.index(fmt.Sprintf("%s / %d %% %d", at, below, n))
+			}
+			below *= n
+		}
+	}
+	xs := make([]string, len(v.Args))
+	for j := range xs {
+		x := views[j+1]
+		index := linear(names, loops, j+1)
+		if k.p.inlined[x.Base] {
+			t.members = append(t.members, x.Base)
+			if x.Off != 0 {
+				index += fmt.Sprintf(" + %d", x.Off)
+			}
+			if strings.Contains(index, " ") {
+				index = t.index(index)
+			}
+			xs[j] = t.expression(x.Base, index)
+			continue
+		}
+		xs[j] = fmt.Sprintf("x%d[%s]", t.leaf(x, index), index)
+	}
+	return "(" + expressions[v.Op](v, xs) + ")"
+}
+
+// index declares an index and returns its name.
+func (t *tree) index(text string) string {
+	t.vars++
+	name := fmt.Sprintf("i%d", t.vars)
+	t.lines = append(t.lines, fmt.Sprintf("int64_t %s = %s;", name, text))
+	return name
+}
+
+// leaf adds an operand, or finds it, and returns its number.
+func (t *tree) leaf(x view.View, index string) int {
+	before := len(t.k.args)
+	t.k.view(x)
+	a := t.k.args[before]
+	t.k.args = t.k.args[:before]
+	for i, l := range t.leaves {
+		if l.arg == a {
+			if l.index != index {
+				t.leaves[i].index = ""
+			}
+			return i
+		}
+	}
+	t.leaves = append(t.leaves, leaf{a, index})
+	return len(t.leaves) - 1
+}
+
+// linear is the text of an operand's index.
+func linear(names []string, loops []view.Loop, j int) string {
+	var terms []string
+	for i, l := range loops {
+		switch s := l.Strides[j]; s {
+		case 0:
+		case 1:
+			terms = append(terms, names[i])
+		default:
+			terms = append(terms, fmt.Sprintf("%s*%d", names[i], s))
+		}
+	}
+	if len(terms) == 0 {
+		return "0"
+	}
+	return strings.Join(terms, " + ")
+}
+
+// emitElementwise emits a thread an element of an expression, whose place in
+// every operand is counted from that in the result:
+//
+//	int64_t i1 = i % 512;
+//	int64_t i2 = i / 512 % 8;
+//	int64_t i3 = i / 4096;
+//	out[i] = (x0[i3*8192 + i2*1024 + i1] * sigmoid_f(x1[i1]));
+func emitElementwise(k *kern) {
+	v := k.v
+	t := &tree{k: k}
+	expr := t.expression(v, "i")
 	if k.fault != nil {
 		return
 	}
-	if len(loops) == 0 {
-		loops = []view.Loop{{N: ir.Num(1), Strides: make([]int, len(views))}}
+	n, each := v.Type.Dims[0], 1
+	for _, d := range v.Type.Dims[1:] {
+		each *= k.static(d)
 	}
-	var index []string
-	each := 1
-	names := make([]string, len(loops))
-	names[0] = "i"
-	for i := len(loops) - 1; i > 0; i-- {
-		n := k.static(loops[i].N)
-		each *= n
-		names[i] = fmt.Sprintf("i%d", i)
-		index = append(index, fmt.Sprintf("int64_t i%d = i %% %d; i /= %d;", i, n, n))
+	k.out(v)
+	var params []string
+	for i, l := range t.leaves {
+		k.args = append(k.args, l.arg)
+		params = append(params, fmt.Sprintf("const float *x%d, ", i))
 	}
-	at := func(j int) string {
-		var terms []string
-		for i, l := range loops {
-			switch s := l.Strides[j]; s {
-			case 0:
-			case 1:
-				terms = append(terms, names[i])
-			default:
-				terms = append(terms, fmt.Sprintf("%s*%d", names[i], s))
-			}
-		}
-		if len(terms) == 0 {
-			return "0"
-		}
-		return strings.Join(terms, " + ")
+	k.tokens(n)
+	name := v.Op.String()
+	for _, m := range t.members {
+		name = m.Op.String() + "_" + name
 	}
-	xs := make([]string, len(k.v.Args))
-	for j := range xs {
-		xs[j] = fmt.Sprintf("%c[%s]", "xy"[j], at(j+1))
-	}
-	n := loops[0].N
-	if _, ok := n.Static(); !ok && n != ir.Sym("T") && n != ir.Sym("R") {
-		k.fail("extent %s has no kernel", n)
-	}
-	k.args = append(k.args, arg{in: isDim, dim: n})
 	const threads = 256
-	k.launch("elementwise", k.v.Op.String()+"_"+dims(t), threads, 0, fields{
-		"Doc": k.v.Op.Info().Doc, "Each": each, "Index": index, "Out": at(0), "Expr": expressions[k.v.Op](k, xs),
+	k.launch("elementwise", name+"_"+dims(v.Type), threads, 0, fields{
+		"Params": strings.Join(params, ""), "Each": each, "Index": t.lines, "Expr": expr,
 	}, extent{n, each, threads})
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qnc/codegen"
+	"qnc/codegen/view"
 	"qnc/cudatemplates"
 	"qnc/ir"
 )
@@ -99,7 +100,7 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 	}
 	var kernels []*kernel
 	for _, u := range units {
-		out.Devices = append(out.Devices, DevicePlan{u.device, u.weights, int64(align(u.arena) + u.scratch), int64(u.state), int64(u.cache)})
+		out.Devices = append(out.Devices, DevicePlan{u.device, u.weights, int64(align(u.arena) + align(u.scratch) + u.route), int64(u.state), int64(u.cache)})
 		for _, k := range u.kernels {
 			if !slices.Contains(kernels, k) {
 				kernels = append(kernels, k)
@@ -188,6 +189,8 @@ func (u *unit) arg(a arg) string {
 	case inScratch:
 		// its place is known when the arena is
 		s = "m." + u.field("scratch", "uint64", "behind the arena", "uint64(d.Arena(scratch))")
+	case inRoute:
+		s = "m." + u.field("route", "uint64", "rows by expert, behind scratch", "uint64(d.Arena(route))")
 	case nowhere:
 		return "0"
 	case isDim:
@@ -222,9 +225,9 @@ func (e extent) text() string {
 	return fmt.Sprintf("(%s+%d)/%d", count(e.tokens, e.per), e.by-1, e.by)
 }
 
-// bytes is the text of a value's size in a step: its leading axis is the only
+// sizeOf is the text of a value's size in a step: its leading axis is the only
 // one that a step decides.
-func bytes(t ir.Type) string {
+func sizeOf(t ir.Type) string {
 	if _, ok := t.Dims[0].Static(); ok {
 		return fmt.Sprint(t.Bytes(nil))
 	}
@@ -239,63 +242,137 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 		if v.Op != ir.OpTransfer {
 			continue
 		}
-		from := v.Args[0]
-		switch src := of[from.On]; {
-		case src == nil:
-			fmt.Fprintf(w, "q.Upload(cuda.Ptr(%s), m.mem.Arena[%d:][:%s])\n", u.buffer(v), from.Mem, bytes(v.Type))
-		default:
-			src.buffer(from)
-			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
-			fmt.Fprintf(w, "q.Peer(cuda.Ptr(%s), m.%s, m.%s.Arena(%d), %s)\n", u.buffer(v), peer, peer, from.Mem, bytes(v.Type))
+		line, err := u.fetch(v, of)
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.LongString(), err)
 		}
+		w.WriteString(line)
+	}
+	stages, err := u.translate(f, values)
+	if err != nil {
+		return err
 	}
 	last := -1
-	for _, v := range values {
-		if free(v) || v.Op == ir.OpTransfer {
-			continue
-		}
-		k := &kern{p: u.program, v: v}
-		if err := k.emit(); err != nil {
-			return err
-		}
-		if _, layer := codegen.Layer(v.Name); layer != last && layer >= 0 {
+	for _, s := range stages {
+		if _, layer := codegen.Layer(s.v.Name); layer != last && layer >= 0 {
 			fmt.Fprintf(w, "\n// blk.%d\n", layer)
 			last = layer
-		} else if layer < 0 && last >= 0 && !v.Type.IsNone() {
+		} else if layer < 0 && last >= 0 && !s.v.Type.IsNone() {
 			fmt.Fprintf(w, "\n// head\n")
 			last = -1
 		}
-		for _, l := range k.launches {
-			if !slices.Contains(u.kernels, l.kernel) { // another device's instance
-				u.kernels = append(u.kernels, l.kernel)
+		for i := range s.launches {
+			l := &s.launches[i]
+			if i == 0 || l.when != s.launches[i-1].when {
+				switch l.when {
+				case few:
+					fmt.Fprintf(w, "if in.%s <= %d {\n", l.tokens.Sym, fewTokens)
+				case many:
+					w.WriteString("} else {\n")
+				}
 			}
-			fn := u.field(l.kernel.name, "*cuda.Kernel", fmt.Sprintf("%d threads", l.kernel.threads), fmt.Sprintf("d.Kernel(%q, %d, %d)", l.kernel.name, l.kernel.threads, l.kernel.shared))
-			fmt.Fprintf(w, "q.Launch(m.%s, %s, %s, %s", fn, l.grid[0].text(), l.grid[1].text(), l.grid[2].text())
-			for _, a := range l.args {
-				fmt.Fprintf(w, ", %s", u.arg(a))
-			}
-			fmt.Fprintf(w, ")\n")
+			u.call(l)
+		}
+		if s.launches[len(s.launches)-1].when != always {
+			w.WriteString("}\n")
 		}
 	}
 	for _, v := range next {
 		if v.Op != ir.OpTransfer {
 			continue
 		}
-		from := v.Args[0]
-		src := of[from.On]
-		if src == nil {
-			continue
+		from, off, err := spot(v.Args[0])
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.LongString(), err)
 		}
-		at := src.buffer(from)
-		ptr := fmt.Sprintf("cuda.Ptr(%s)", at)
-		if src != u {
-			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
-			ptr = fmt.Sprintf("m.%s.Arena(%d)", peer, from.Mem)
+		if src := of[from.On]; src != nil {
+			fmt.Fprintf(w, "q.Download(m.mem.Bytes(%d, %s), %s)\n", v.Mem, sizeOf(v.Type), u.place(src, from, off))
 		}
-		fmt.Fprintf(w, "q.Download(m.mem.Arena[%d:][:%s], %s)\n", v.Mem, bytes(v.Type), ptr)
 	}
 	w.WriteString("}\n")
 	return nil
+}
+
+// call emits one launch.
+func (u *unit) call(l *launch) {
+	if !slices.Contains(u.kernels, l.kernel) { // another device's instance
+		u.kernels = append(u.kernels, l.kernel)
+	}
+	w := &u.steps
+	k := l.kernel
+	fn := u.field(k.name, "*cuda.Kernel", fmt.Sprintf("%d threads", k.threads), fmt.Sprintf("d.Kernel(%q, %d, %d)", k.name, k.threads, k.shared))
+	fmt.Fprintf(w, "q.Launch(m.%s, %s, %s, %s", fn, l.grid[0].text(), l.grid[1].text(), l.grid[2].text())
+	for _, a := range l.args {
+		fmt.Fprintf(w, ", %s", u.arg(a))
+	}
+	w.WriteString(")\n")
+}
+
+// fetch is the copy of a value, or weight, of the CPU or another device to u.
+func (u *unit) fetch(v *ir.Value, of map[ir.Device]*unit) (string, error) {
+	from, off, err := spot(v.Args[0])
+	if err != nil {
+		return "", err
+	}
+	to, n := u.buffer(v), sizeOf(v.Type)
+	switch src := of[from.On]; {
+	case src != nil:
+		return fmt.Sprintf("q.Peer(cuda.Ptr(%s), m.%s, %s, %s)\n", to, u.peer(src), u.place(src, from, off), n), nil
+	case from.Op == ir.OpWeight && from.Type.Layout != "":
+		return "", fmt.Errorf("the weight lies in the CPU's layout %s: place it on %s", from.Type.Layout, u.device)
+	case from.Op == ir.OpWeight:
+		w := u.field(codegen.GoName(from.Name)+"Host", "[]byte", from.Type.String(), fmt.Sprintf("mem.Weight(%q, %d)", from.Name, from.Type.Bytes(nil)))
+		return fmt.Sprintf("q.Upload(cuda.Ptr(%s), m.%s[%d:][:%s])\n", to, w, off, n), nil
+	}
+	return fmt.Sprintf("q.Upload(cuda.Ptr(%s), m.mem.Bytes(%d, %s))\n", to, int(from.Mem)+off, n), nil
+}
+
+// peer is the member of u for another device.
+func (u *unit) peer(of *unit) string {
+	return u.field(fmt.Sprintf("peer%d", of.index), "*cuda.Device", string(of.device), fmt.Sprintf("g.Device(%d)", of.index))
+}
+
+// place is the address of what lies off bytes into a value or weight of a device, for methods of u.
+func (u *unit) place(src *unit, v *ir.Value, off int) string {
+	at := ""
+	switch {
+	case v.Op == ir.OpWeight && src != u:
+		src.weight(v)
+		at = "m." + u.field(fmt.Sprintf("%s%d", codegen.GoName(v.Name), src.index), "uint64", fmt.Sprintf("%s on %s", v.Type, src.device), fmt.Sprintf("uint64(g.Device(%d).Weight(%q, %d))", src.index, v.Name, v.Type.Bytes(nil)))
+	case v.Op == ir.OpWeight:
+		at = src.weight(v)
+	case src != u:
+		src.buffer(v)
+		return fmt.Sprintf("m.%s.Arena(%d)", u.peer(src), int(v.Mem)+off)
+	default:
+		at = src.buffer(v)
+	}
+	if off != 0 {
+		at += fmt.Sprintf("+%d", off)
+	}
+	return "cuda.Ptr(" + at + ")"
+}
+
+// spot is where the elements of v start, which must lie one after the other: a
+// value or weight, and the bytes into it.
+func spot(v *ir.Value) (*ir.Value, int, error) {
+	x, err := view.Of(v)
+	if err != nil {
+		return nil, 0, err
+	}
+	width := 1
+	for _, d := range v.Type.Dims[1:] {
+		n, ok := d.Static()
+		if !ok {
+			return nil, 0, fmt.Errorf("extent %s is not known ahead of time", d)
+		}
+		width *= n
+	}
+	if token, _, err := x.Rows(v.Type.Dims[0], 1, width); err != nil || token != width {
+		return nil, 0, fmt.Errorf("%s crosses to another device and does not lie in one piece: keep the cont", v)
+	}
+	i := v.Type.DType.Info()
+	return x.Base, x.Off / i.BlockElems * i.BlockBytes, nil
 }
 
 // source is the text of gpu.go.
@@ -316,6 +393,9 @@ func source(pkg string, units []*unit) string {
 		fmt.Fprintf(&b, "\nfunc newGPU%d(g *cuda.GPU, mem *engine.Memory) *gpu%d {\nd := g.Device(%d)\n", u.index, u.index, u.index)
 		if u.scratch > 0 {
 			fmt.Fprintf(&b, "const scratch = %d // bytes of the arena before it\n", align(u.arena))
+		}
+		if u.route > 0 {
+			fmt.Fprintf(&b, "const route = %d\n", align(u.arena)+align(u.scratch))
 		}
 		fmt.Fprintf(&b, "return &gpu%d{\nmem: mem,\n%s\n}\n}\n%s", u.index, strings.Join(u.inits, "\n"), u.steps.String())
 	}

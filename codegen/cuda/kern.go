@@ -39,16 +39,36 @@ const (
 	inWeights       // v as it is packed
 	inState         // of sequence 0
 	inInput         // v is a parameter of the function
-	inScratch       // behind the arena
+	inScratch       // behind the arena: an op's alone
+	inRoute         // behind it: rows by expert, which ops of the same routing share
 	nowhere         // a result that nobody reads
 	isDim           // dim is the argument
 )
 
-// A launch is a kernel with its grid and arguments.
+// A launch is a kernel with its grid and arguments, for any number of tokens
+// or for few or many of a dim of the step.
 type launch struct {
 	kernel *kernel
 	grid   [3]extent
 	args   []arg
+	when   when
+	tokens ir.Dim
+}
+
+type when int
+
+const (
+	always when = iota
+	few         // at most fewTokens: each token reads the weights
+	many        // more: tokens share them
+)
+
+// fewTokens is how many tokens at most are multiplied one by one.
+const fewTokens = 8
+
+// runs reports whether l is part of a step.
+func (l *launch) runs(s ir.Sizes) bool {
+	return l.when == always || (l.tokens.At(s) <= fewTokens) == (l.when == few)
 }
 
 // A kernel is one instance of a template.
@@ -65,6 +85,7 @@ type kern struct {
 	args     []arg
 	launches []launch
 	fault    error
+	when     when // of the launches to come
 }
 
 func (k *kern) fail(format string, args ...any) {
@@ -82,13 +103,25 @@ func (k *kern) try(err error) {
 // fields are the values of a template.
 type fields map[string]any
 
+// maxBlocks is the limit of the second and third extents of a grid.
+const maxBlocks = 65535
+
 // launch adds a launch of an instance of a template, with the arguments so far.
 func (k *kern) launch(template, name string, threads, shared int, f fields, grid ...extent) {
-	l := launch{args: k.args, grid: [3]extent{blocks(1), blocks(1), blocks(1)}}
+	l := launch{args: k.args, when: k.when, grid: [3]extent{blocks(1), blocks(1), blocks(1)}}
 	copy(l.grid[:], grid)
 	k.args = nil
 	if k.fault != nil {
 		return
+	}
+	if k.when != always {
+		l.tokens = k.v.Args[0].Type.Dims[0]
+	}
+	for _, g := range l.grid[1:] {
+		if n := g.at(k.p.m.MaxSizes()); n > maxBlocks {
+			k.fail("a grid of %d blocks: %d at most", n, maxBlocks)
+			return
+		}
 	}
 	f["Threads"] = threads
 	var err error
@@ -111,6 +144,12 @@ func (k *kern) out(v *ir.Value) {
 func (k *kern) scratch(n int) {
 	k.p.scratch = max(k.p.scratch, n)
 	k.args = append(k.args, arg{in: inScratch})
+}
+
+// route adds the lists of rows by expert at off bytes of n.
+func (k *kern) route(off, n int) {
+	k.p.route = max(k.p.route, n)
+	k.args = append(k.args, arg{in: inRoute, off: off})
 }
 
 // view adds what a view looks into.

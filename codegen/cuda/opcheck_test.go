@@ -34,16 +34,16 @@ type bank struct {
 
 type span struct{ buffer, off, n int }
 
-func newBank(ops ...ir.Op) (*bank, error) {
-	lab, err := opcheck.New(ops...)
-	if err != nil {
-		return nil, err
-	}
+func newBank(lab *opcheck.Lab) (*bank, error) {
 	b := &bank{Lab: lab, p: newProgram(lab.M, ""), weights: map[string]int{}}
 	for _, c := range b.Cases {
-		l, err := b.p.translate(c.F.Body)
+		stages, err := b.p.translate(c.F, c.F.Body)
 		if err != nil {
 			return nil, err
+		}
+		var l []launch
+		for _, s := range stages {
+			l = append(l, s.launches...)
 		}
 		b.launches = append(b.launches, l)
 	}
@@ -75,12 +75,36 @@ func int32s(x []int32) []byte {
 	return b
 }
 
+// keep copies what a step leaves in memory that the next one uses.
+const keep = `QNC_KERNEL(256) keep(uint8_t *to, const uint8_t *from, int n) { for (int i = threadIdx.x; i < n; i += 256) to[i] = from[i]; }
+QNC_EXPORT(keep)
+`
+
+// jobArg is an argument of a launch in a job with these buffers.
+func jobArg(a arg, p *program, sizes ir.Sizes, places map[place]int, weights, inputs map[string]int, recurrent, cache int) emu.Arg {
+	switch a.in {
+	case inArena:
+		return emu.Pointer(places[inArena], int(a.v.Mem)+a.off)
+	case inScratch, inRoute:
+		return emu.Pointer(places[a.in], a.off)
+	case inWeights:
+		return emu.Pointer(weights[a.v.Name], a.off)
+	case inState:
+		if p.caches[a.v] {
+			return emu.Pointer(cache, p.offset[a.v.Name])
+		}
+		return emu.Pointer(recurrent, p.offset[a.v.Name])
+	case inInput:
+		return emu.Pointer(inputs[a.v.Name], a.off)
+	case isDim:
+		return emu.Number(a.dim.At(sizes))
+	}
+	return emu.Arg{Buffer: -1}
+}
+
 // plan lays out the job: each case starts with fresh states, each step with a
 // fresh arena. Copies of what a step leaves in the states are made by kernels.
 func (b *bank) plan() {
-	const keep = `QNC_KERNEL(256) keep(uint8_t *to, const uint8_t *from, int n) { for (int i = threadIdx.x; i < n; i += 256) to[i] = from[i]; }
-QNC_EXPORT(keep)
-`
 	b.p.kernels = append(b.p.kernels, &kernel{name: "keep", threads: 256, text: keep})
 	recurrent, cache := 0, 0
 	for i := range b.Steps {
@@ -89,38 +113,23 @@ QNC_EXPORT(keep)
 		if s.Fresh {
 			recurrent, cache = b.buffer(make([]byte, max(1, b.p.state*opcheck.Slots))), b.buffer(garbage(max(1, b.p.cache)))
 		}
-		arena, scratch := b.buffer(garbage(max(1, c.Arena))), b.buffer(garbage(max(1, b.p.scratch)))
+		arena := b.buffer(garbage(max(1, c.Arena)))
+		places := map[place]int{inArena: arena, inScratch: b.buffer(garbage(max(1, b.p.scratch))), inRoute: b.buffer(garbage(max(1, b.p.route)))}
 		seq := make([]int32, len(s.Tok))
 		for i := range seq {
 			seq[i] = int32(s.Slot)
 		}
 		inputs := map[string]int{"tok": b.buffer(int32s(s.Tok)), "pos": b.buffer(int32s(s.Pos)), "seq": b.buffer(int32s(seq)), "rows": b.buffer(int32s(s.Rows))}
 		for _, l := range b.launches[s.Case] {
+			if !l.runs(s.Sizes()) {
+				continue
+			}
 			e := emu.Launch{Kernel: l.kernel.name, Block: [3]int{l.kernel.threads}, Shared: l.kernel.shared}
 			for j, g := range l.grid {
 				e.Grid[j] = g.at(s.Sizes())
 			}
 			for _, a := range l.args {
-				switch a.in {
-				case inArena:
-					e.Args = append(e.Args, emu.Pointer(arena, int(a.v.Mem)+a.off))
-				case inWeights:
-					e.Args = append(e.Args, emu.Pointer(b.weights[a.v.Name], a.off))
-				case inState:
-					buf := recurrent
-					if b.p.caches[a.v] {
-						buf = cache
-					}
-					e.Args = append(e.Args, emu.Pointer(buf, b.p.offset[a.v.Name]))
-				case inInput:
-					e.Args = append(e.Args, emu.Pointer(inputs[a.v.Name], a.off))
-				case inScratch:
-					e.Args = append(e.Args, emu.Pointer(scratch, 0))
-				case nowhere:
-					e.Args = append(e.Args, emu.Arg{Buffer: -1})
-				case isDim:
-					e.Args = append(e.Args, emu.Number(a.dim.At(s.Sizes())))
-				}
+				e.Args = append(e.Args, jobArg(a, b.p, s.Sizes(), places, b.weights, inputs, recurrent, cache))
 			}
 			b.job.Launches = append(b.job.Launches, e)
 		}
@@ -193,46 +202,88 @@ func build(t *testing.T, kernels []byte, check bool) *emu.Library {
 	return l
 }
 
+// run builds the kernels of a lab and runs them under the schedules: the bits are equal.
+func run(t *testing.T, lab *opcheck.Lab, check bool, schedules []string) (*bank, [][]byte) {
+	t.Helper()
+	b, err := newBank(lab)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.plan()
+	lib := build(t, b.p.source(), check)
+	var first [][]byte
+	for _, s := range schedules {
+		out, err := lib.Run(&b.job, s)
+		if err != nil {
+			t.Fatalf("schedule %s: %v", s, err)
+		}
+		if first == nil {
+			first = out
+		}
+		for i, spans := range b.spans {
+			for v, x := range spans {
+				if !slices.Equal(out[x.buffer][x.off:][:x.n], first[x.buffer][x.off:][:x.n]) {
+					t.Fatalf("%s: %s: schedule %s gives other bits than schedule %s", b.Cases[b.Steps[i].Case].Name, v, s, schedules[0])
+				}
+			}
+		}
+	}
+	t.Logf("%d cases, %d launches, %d kernels", len(b.Cases), len(b.job.Launches), len(b.p.kernels))
+	return b, first
+}
+
+// compare compares the results of a run with ir/eval.
+func (b *bank) compare(t *testing.T, out [][]byte) {
+	tol := func(c *opcheck.Case, d ir.DType) opcheck.Tolerance {
+		if d == ir.I32 {
+			return c.Tol
+		}
+		return max(c.Tol, floatTolerance)
+	}
+	b.Compare(t, tol, func(step int, v *ir.Value) []float32 {
+		x := b.spans[step][v]
+		return decode(v.Type, out[x.buffer][x.off:][:x.n], b.Steps[step].Sizes())
+	})
+}
+
 // TestOpcheck compares every kernel, in the emulator, with the meaning of its op
 // in ir/eval. The bits are the same in every order of threads.
 func TestOpcheck(t *testing.T) {
 	for name, ops := range families {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, err := newBank(ops...)
+			lab, err := opcheck.New(ops...)
 			if err != nil {
 				t.Fatal(err)
 			}
-			b.plan()
-			lib := build(t, b.p.source(), false)
-			var first [][]byte
-			for _, s := range emu.Schedules {
-				out, err := lib.Run(&b.job, s)
-				if err != nil {
-					t.Fatalf("schedule %s: %v", s, err)
-				}
-				if first == nil {
-					first = out
-				}
-				for i, spans := range b.spans {
-					for v, x := range spans {
-						if !slices.Equal(out[x.buffer][x.off:][:x.n], first[x.buffer][x.off:][:x.n]) {
-							t.Fatalf("%s: %s: schedule %s gives other bits than schedule 0", b.Cases[b.Steps[i].Case].Name, v, s)
-						}
-					}
-				}
+			b, out := run(t, lab, false, emu.Schedules)
+			b.compare(t, out)
+		})
+	}
+}
+
+// TestReal does the same at the shapes of a real model.
+func TestReal(t *testing.T) {
+	lab, err := opcheck.NewReal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, out := run(t, lab, false, emu.Schedules)
+	b.compare(t, out)
+}
+
+// TestRaces runs some cases of every op with each load and store checked:
+// bounds, alignment, races.
+func TestRaces(t *testing.T) {
+	for name, ops := range families {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			lab, err := opcheck.New(ops...)
+			if err != nil {
+				t.Fatal(err)
 			}
-			tol := func(c *opcheck.Case, d ir.DType) opcheck.Tolerance {
-				if d == ir.I32 {
-					return c.Tol
-				}
-				return max(c.Tol, floatTolerance)
-			}
-			b.Compare(t, tol, func(step int, v *ir.Value) []float32 {
-				x := b.spans[step][v]
-				return decode(v.Type, first[x.buffer][x.off:][:x.n], b.Steps[step].Sizes())
-			})
-			t.Logf("%d cases, %d launches, %d kernels", len(b.Cases), len(b.job.Launches), len(b.p.kernels))
+			lab.Sample(9)
+			run(t, lab, true, emu.Schedules)
 		})
 	}
 }

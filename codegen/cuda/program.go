@@ -20,6 +20,9 @@ type program struct {
 	state   int            // bytes of one sequence's recurrent state
 	cache   int            // bytes of the caches of all sequences
 	scratch int            // bytes
+	route   int            // bytes
+	routed  *ir.Value      // whose rows by expert the part has last made
+	inlined map[*ir.Value]bool
 
 	kernels []*kernel
 	byText  map[string]*kernel
@@ -129,18 +132,26 @@ func (p *program) source() []byte {
 	return []byte(b.String())
 }
 
-// translate is the launches of a list of values, in order.
-func (p *program) translate(body []*ir.Value) ([]launch, error) {
-	var out []launch
-	for _, v := range body {
-		if free(v) {
+// A stage is the launches of one value, or of several as one.
+type stage struct {
+	v        *ir.Value
+	launches []launch
+}
+
+// translate is the stages of a part of f, in order.
+func (p *program) translate(f *ir.Func, part []*ir.Value) ([]stage, error) {
+	var out []stage
+	p.routed = nil
+	p.chains(f, part)
+	for _, v := range part {
+		if free(v) || v.Op == ir.OpTransfer || p.inlined[v] {
 			continue
 		}
 		k := &kern{p: p, v: v}
 		if err := k.emit(); err != nil {
 			return nil, err
 		}
-		out = append(out, k.launches...)
+		out = append(out, stage{v, k.launches})
 	}
 	return out, nil
 }

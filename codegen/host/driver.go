@@ -49,11 +49,11 @@ func DriverByName(name string) (*Driver, error) {
 	return nil, fault.New(fault.Usage, "--cuda-driver %s: want %s", name, fault.Either(names...))
 }
 
-// file emits driver.go of package pkg.
+// File emits driver.go of package pkg.
 //
 //	// openDriver finds the driver of NVIDIA's GPUs.
 //	var openDriver = libcuda.Open
-func (d *Driver) file(pkg string) (codegen.File, error) {
+func (d *Driver) File(pkg string) (codegen.File, error) {
 	f := NewFile(pkg)
 	f.HeaderComment(codegen.Header)
 	f.Comment("openDriver finds the driver of NVIDIA's GPUs.")

@@ -23,6 +23,13 @@ import (
 // GoVersion is the language version of the emitted module.
 const GoVersion = "1.26.0"
 
+// A Program is what main.go says of the emitted steps.
+type Program struct {
+	Plan engine.Plan  // of the CPU's memory
+	New  string       // newModel, or newProgram
+	CPU  *engine.Plan // of newModel beside newProgram; nil without
+}
+
 // Main emits main.go of package pkg: the model as it was planned. The build id
 // is set when the program is linked, because it depends on the weights.
 //
@@ -31,16 +38,30 @@ const GoVersion = "1.26.0"
 //		Plan: engine.Plan{ArenaBytes: 8552448, …},
 //		New:  newModel,
 //	}
-func Main(pkg string, info engine.Info, plan engine.Plan) (codegen.File, error) {
-	const pkgEngine, pkgApp = "qnc/runtime/engine", "qnc/runtime/app"
+func Main(pkg string, info engine.Info, p *Program) (codegen.File, error) {
+	const pkgApp = "qnc/runtime/app"
 	f := NewFile(pkg)
 	f.HeaderComment(codegen.Header)
 	f.Comment("buildID is the name of this compile, which the weights file carries too; the linker sets it.")
 	f.Var().Id("buildID").String()
 	f.Line()
 	f.Comment("spec is everything that was decided ahead of time.")
-	f.Var().Id("spec").Op("=").Qual(pkgEngine, "Model").Values(Dict{
-		Id("Info"): literal(pkgEngine, "Info", []member{
+	plan := func(plan engine.Plan) Code {
+		members := []member{
+			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats}, {"SharedFloats", plan.SharedFloats},
+			{"RecurrentFloats", plan.RecurrentFloats}, {"KVBytes", plan.KVBytes},
+		}
+		if plan.Threads != 0 {
+			members = append(members, member{"Threads", plan.Threads})
+		}
+		return literal(pkgEngine, "Plan", members)
+	}
+	var gpus []member
+	if info.GPUs != "" {
+		gpus = []member{{"GPUs", info.GPUs}, {"GPULayers", info.GPULayers}}
+	}
+	spec := Dict{
+		Id("Info"): literal(pkgEngine, "Info", append([]member{
 			{"Name", info.Name}, {"Arch", info.Arch}, {"FileType", info.FileType}, {"SourceFile", info.SourceFile},
 			{"Compiler", info.Compiler}, {"TargetCPU", info.TargetCPU}, {"Recompile", info.Recompile},
 			{"Params", info.Params}, {"WeightBytes", info.WeightBytes},
@@ -48,13 +69,14 @@ func Main(pkg string, info engine.Info, plan engine.Plan) (codegen.File, error) 
 			{"NumUbatch", info.NumUbatch}, {"NumSeq", info.NumSeq}, {"TypeK", info.TypeK}, {"TypeV", info.TypeV},
 			{"Precise", info.Precise}, {"DefaultThreads", info.DefaultThreads},
 			{"ArenaBytes", info.ArenaBytes}, {"RecurrentBytes", info.RecurrentBytes}, {"KVBytes", info.KVBytes},
-		}),
-		Id("Plan"): literal(pkgEngine, "Plan", []member{
-			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats},
-			{"RecurrentFloats", plan.RecurrentFloats}, {"KVBytes", plan.KVBytes},
-		}),
-		Id("New"): Id("newModel"),
-	})
+		}, gpus...)),
+		Id("Plan"): plan(p.Plan),
+		Id("New"):  Id(p.New),
+	}
+	if p.CPU != nil {
+		spec[Id("CPU")] = Op("&").Qual(pkgEngine, "Variant").Values(Dict{Id("Plan"): plan(*p.CPU), Id("New"): Id("newModel")})
+	}
+	f.Var().Id("spec").Op("=").Qual(pkgEngine, "Model").Values(spec)
 	f.Line()
 	f.Func().Id("main").Params().Block(
 		Id("spec").Dot("Info").Dot("BuildID").Op("=").Id("buildID"),

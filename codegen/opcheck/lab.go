@@ -45,10 +45,15 @@ func (s *Step) Sizes() ir.Sizes {
 
 // New builds every case twice: for T tokens, and for the one of a decode. With
 // only, the cases of these ops.
-func New(only ...ir.Op) (*Lab, error) {
+func New(only ...ir.Op) (*Lab, error) { return build(cases(), only) }
+
+// NewReal is New with few cases, which have the shapes of a layer of an 80B model.
+func NewReal(only ...ir.Op) (*Lab, error) { return build(realCases(), only) }
+
+func build(rows []row, only []ir.Op) (*Lab, error) {
 	l := &Lab{Weights: map[string][]byte{}, Floats: map[string]eval.Tensor{}, M: &ir.Module{Name: "opcheck",
 		Bounds: []ir.Bound{{Sym: "T", Max: MaxTokens}, {Sym: "R", Max: 3}, {Sym: "S", Max: Slots}, {Sym: "C", Max: MaxCells}}}}
-	for i, c := range cases() {
+	for i, c := range rows {
 		if len(only) > 0 && !slices.Contains(only, c.Op) {
 			continue
 		}
@@ -85,6 +90,27 @@ func Ops() map[ir.Op]bool {
 		have[c.Op] = true
 	}
 	return have
+}
+
+// Sample leaves every nth case of each op, and the first, with their steps.
+func (l *Lab) Sample(n int) {
+	seen, keep := map[string]int{}, map[int]int{}
+	var cases []*Case
+	for i, c := range l.Cases {
+		name := fmt.Sprintf("%s %v", c.Op, c.n.Is(1))
+		if seen[name]++; seen[name]%n == 1%n {
+			keep[i] = len(cases)
+			cases = append(cases, c)
+		}
+	}
+	var steps []Step
+	for _, s := range l.Steps {
+		if i, ok := keep[s.Case]; ok {
+			s.Case = i
+			steps = append(steps, s)
+		}
+	}
+	l.Cases, l.Steps = cases, steps
 }
 
 // Arena is what the largest case uses, in bytes.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -126,6 +127,11 @@ func TestOpenFails(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	r := run(t, newFake(t), "info")
+	counted := regexp.MustCompile(`(?m)^allocations   [0-9]+ in the steps of [1-8] tokens and [1-8] prompts, counted\n`)
+	if !counted.MatchString(r.stdout) {
+		t.Errorf("info does not count allocations:\n%s", r.stdout)
+	}
+	r.stdout = counted.ReplaceAllString(r.stdout, "")
 	r.check(t, 0, `model         gopher
 architecture  qwen3next, 4 layers, vocabulary of 4096
 weights       Q4_K - Medium, 17.00 M parameters, 10.00 MiB
@@ -145,6 +151,17 @@ recompile     qnc compile gopher.gguf -o gopher
 	var in engine.Info
 	if err := json.Unmarshal([]byte(r.stdout), &in); err != nil || in != *newFake(t).info {
 		t.Errorf("info --json: %v: %s", err, r.stdout)
+	}
+	var counts struct {
+		C allocCount `json:"allocations_of_steps"`
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &counts); err != nil || counts.C.Tokens == 0 || counts.C.Allocations == 0 { // the fake copies its prompts
+		t.Errorf("info --json: %v: %+v", err, counts)
+	}
+	w := newWorld(t, newFake(t), "info")
+	w.Env.Open = func(engine.Options) (engine.Runner, error) { return nil, errors.New("gopher.weights: not found") }
+	if r := w.run(); r.code != 0 || !strings.Contains(r.stdout, "allocations   not measured: gopher.weights: not found\n") {
+		t.Errorf("info without weights: exit %d: %s", r.code, r.stdout)
 	}
 }
 

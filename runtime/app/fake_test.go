@@ -78,6 +78,7 @@ func (f *fake) Restore(_ int, st *engine.State) {
 }
 func (f *fake) SetUbatch(n int)               { f.ubatch = n }
 func (f *fake) SetThreads(decode, prompt int) { f.threads = [2]int{decode, prompt} }
+func (f *fake) Settle()                       {}
 func (f *fake) Peak() engine.Peaks            { return f.peak }
 func (f *fake) Close() error                  { f.closed = true; return nil }
 
@@ -95,7 +96,9 @@ func (f *fake) traceStep(p *engine.Phase, tokens int) {
 	}
 	p.Times[0].Busy += 2 * ms
 	p.Times[0].Wait += ms / 2
+	p.Times[0].Best = ms
 	p.Times[1].Busy += 1 * ms
+	p.Times[1].Best = ms
 	p.Start += ms / 2
 	p.Wall += 4 * ms
 	p.Sizes = append(p.Sizes, cost.Size{Tokens: tokens, Logits: 1, Cells: len(f.seq)})

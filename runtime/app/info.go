@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/flags"
 )
@@ -17,7 +18,10 @@ func (a *app) info() error {
 		e := json.NewEncoder(a.out)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
-		if err := e.Encode(in); err != nil {
+		if err := e.Encode(struct {
+			*engine.Info
+			Allocations *allocCount `json:"allocations_of_steps"`
+		}{in, a.countAllocs()}); err != nil {
 			return fault.New(fault.Failure, "info: %w", err)
 		}
 		return nil
@@ -34,6 +38,9 @@ func (a *app) info() error {
 	if in.NumSeq != 1 {
 		sequences = fmt.Sprintf("%d sequences", in.NumSeq)
 	}
+	if in.GPUs != "" {
+		precise += ", " + onDevices(in)
+	}
 	memory := int64(in.WeightBytes) + in.ArenaBytes + in.RecurrentBytes + in.KVBytes
 	for _, l := range [][2]string{
 		{"model", in.Name},
@@ -49,6 +56,7 @@ func (a *app) info() error {
 		{"  arena", size(uint64(in.ArenaBytes))},
 		{"  recurrent", size(uint64(in.RecurrentBytes))},
 		{"  KV cache", size(uint64(in.KVBytes))},
+		{"allocations", a.countAllocs().String()},
 		{"recompile", in.Recompile},
 	} {
 		fmt.Fprintf(a.out, "%-13s %s\n", l[0], l[1])

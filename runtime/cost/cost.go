@@ -42,7 +42,7 @@ func (c *Cost) At(n, cells int) Work {
 	rows := float64(n)
 	pairs := rows*float64(cells) - rows*(rows-1)/2 // row i of n attends to cells-n+1+i cells
 	w := Work{
-		Weights: float64(c.Weights) + float64(c.Pick)*c.chosen(n),
+		Weights: float64(c.Weights) + math.Round(float64(c.Pick)*c.chosen(n)),
 		State:   float64(c.State),
 		KV:      float64(c.Cell)*float64(cells) + float64(c.Store)*rows,
 		Acts:    float64(c.Acts) * rows,

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strings"
 
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
@@ -12,11 +11,12 @@ import (
 
 // A Plan is what the compiler decided for GPUs.
 type Plan struct {
-	Image     []byte // a fatbin, a cubin or PTX with all kernels
-	MinDriver int    // the CUDA version that Image needs: 13000 is 13.0; 0: any
-	Archs     []int  // chips that Image has machine code for: 80 is sm_80
-	PTX       int    // the oldest chip that its PTX serves; 0: it holds none
-	Devices   []DevicePlan
+	Image      []byte // a fatbin, or PTX, with all kernels
+	Archs, PTX []int  // chips whose machine code and PTX it holds: 80 is sm_80
+	// The CUDA version that a driver must support, 13000 for 13.0, to run the
+	// machine code and to compile the PTX.
+	NativeCUDA, PTXCUDA int
+	Devices             []DevicePlan
 }
 
 // A DevicePlan is what lies on one device, in bytes.
@@ -36,7 +36,6 @@ type GPU struct {
 	devices []*Device
 	inputs  []byte // pinned: tok, pos, seq, rows of a step, numUbatch int32 each
 	pinned  [][]byte
-	steps   Steps
 	decode  []segment
 	events  []Event // by hand-over, made once
 	err     error   // the first; what comes after it does nothing
@@ -62,13 +61,9 @@ func Open(open Opener, plan *Plan, mem *engine.Memory) (*GPU, error) {
 }
 
 func (g *GPU) open() error {
-	have, err := g.drv.Version()
+	version, err := g.drv.Version()
 	if err != nil {
 		return err
-	}
-	if have < g.plan.MinDriver {
-		return fault.New(fault.Missing, "the NVIDIA driver supports CUDA %s, the program's kernels need CUDA %s (driver %s or newer): update the driver, or compile with an older nvcc, NVRTC or clang",
-			cudaVersion(have), cudaVersion(g.plan.MinDriver), driverFor(g.plan.MinDriver))
 	}
 	n, err := g.drv.DeviceCount()
 	if err != nil {
@@ -84,7 +79,7 @@ func (g *GPU) open() error {
 			return fault.New(fault.Missing, "the program uses %s, of %d visible GPUs: look at nvidia-smi and at the variable CUDA_VISIBLE_DEVICES, or compile on this machine", p.Name, n)
 		}
 		d := &Device{g: g, plan: p, ordinal: ordinal}
-		if err := d.check(); err != nil {
+		if err := d.check(version); err != nil {
 			return err
 		}
 		g.devices = append(g.devices, d)
@@ -179,46 +174,4 @@ func (g *GPU) close() error {
 	}
 	g.devices = nil
 	return first
-}
-
-// cudaVersion prints 12040 as 12.4.
-func cudaVersion(v int) string { return fmt.Sprintf("%d.%d", v/1000, v%1000/10) }
-
-// drivers are the first drivers of Linux with each version of CUDA.
-var drivers = []struct {
-	cuda   int
-	driver string
-}{
-	{11000, "450"}, {11010, "455"}, {11020, "460"}, {11030, "465"}, {11040, "470"}, {11050, "495"}, {11060, "510"}, {11070, "515"}, {11080, "520"},
-	{12000, "525"}, {12010, "530"}, {12020, "535"}, {12030, "545"}, {12040, "550"}, {12050, "555"}, {12060, "560"}, {12080, "570"}, {12090, "575"},
-	{13000, "580"}, {13010, "590"},
-}
-
-// driverFor is the first driver that knows a version of CUDA.
-func driverFor(version int) string {
-	for _, d := range drivers {
-		if d.cuda >= version {
-			return d.driver
-		}
-	}
-	return "of CUDA " + cudaVersion(version)
-}
-
-// archNames lists chips for a message.
-func (p *Plan) archNames() string {
-	var names []string
-	for _, a := range p.Archs {
-		names = append(names, fmt.Sprintf("sm_%d", a))
-	}
-	if p.PTX != 0 {
-		names = append(names, fmt.Sprintf("PTX from sm_%d on", p.PTX))
-	}
-	return strings.Join(names, ", ")
-}
-
-// serves reports whether the image has code for a chip: machine code of its
-// family that is no newer, or PTX that is no newer.
-func (p *Plan) serves(chip int) bool {
-	return p.PTX != 0 && p.PTX <= chip ||
-		slices.ContainsFunc(p.Archs, func(a int) bool { return a/10 == chip/10 && a <= chip })
 }

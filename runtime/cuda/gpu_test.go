@@ -113,7 +113,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"no device", func(f *fake, _ *cuda.Plan) { f.devices = 0 }, fault.Missing, "uses cuda:0, of 0 visible GPUs: look at nvidia-smi and at the variable CUDA_VISIBLE_DEVICES"},
 		{"too few devices", func(f *fake, p *cuda.Plan) { f.devices, p.Devices[0].Name = 1, "cuda:3" }, fault.Missing, "uses cuda:3, of 1 visible"},
 		{"an older chip", func(f *fake, _ *cuda.Plan) { f.chip = 75 }, fault.Missing, "is of chip sm_75, the program has kernels for sm_80, sm_90, PTX from sm_90 on: compile with --target-gpu sm_75"},
-		{"a chip of another family without PTX", func(f *fake, p *cuda.Plan) { f.chip, p.PTX = 120, 0 }, fault.Missing, "--target-gpu sm_120"},
+		{"a chip of another family without PTX", func(f *fake, p *cuda.Plan) { f.chip, p.PTX = 120, nil }, fault.Missing, "--target-gpu sm_120"},
 		{"too little memory", func(f *fake, p *cuda.Plan) { p.Devices[0].KV = 3 << 30 }, fault.Fit, "cuda:0 (Fake): the plan needs 3073 MiB, 1024 MiB of 1024 MiB are free"},
 		{"a plan without end", func(f *fake, p *cuda.Plan) { p.Devices[0].Recurrent = math.MaxInt64 }, fault.Fit, "the plan needs more than there are addresses"},
 		{"a plan without end", func(f *fake, p *cuda.Plan) { p.Devices[0].Arena, p.Devices[0].KV = math.MaxInt64, math.MaxInt64 }, fault.Fit, "the plan needs more than there are addresses"},

@@ -29,6 +29,9 @@ type Info struct {
 	NumUbatch int `json:"n_ubatch"`
 	NumSeq    int `json:"n_seq"`
 
+	GPUs      string `json:"gpus,omitempty"`       // devices of the plan beside the CPU: "cuda:0, cuda:1"
+	GPULayers int    `json:"gpu_layers,omitempty"` // on them, the head counted as one
+
 	TypeK          string `json:"type_k"`
 	TypeV          string `json:"type_v"`
 	Precise        bool   `json:"precise"`
@@ -75,6 +78,10 @@ type Runner interface {
 
 	// SetThreads sets the threads of Decode and of Prompt.
 	SetThreads(decode, prompt int)
+
+	// Settle returns when what Open began in the background has ended: mapping all
+	// weights, which takes some of the machine beside the first steps.
+	Settle()
 
 	// SetTrace takes the time of every kernel of the steps from here on, until SetTrace(nil).
 	SetTrace(*Trace)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,26 +65,32 @@ func size(n uint64) string {
 }
 
 // totalMemory is the machine's memory and swap space in bytes; the largest number when it is not known.
-func totalMemory() uint64 {
+func totalMemory() uint64 { return memoryInfo(math.MaxUint64, "MemTotal:", "SwapTotal:") }
+
+// availableMemory is what can be had without swapping, cached files included; 0 when it is not known.
+func availableMemory() uint64 { return memoryInfo(0, "MemAvailable:") }
+
+// memoryInfo is the sum of some lines that Linux says of its memory, in bytes, or unknown.
+func memoryInfo(unknown uint64, keys ...string) uint64 {
 	f, err := os.Open("/proc/meminfo")
 	if err != nil {
-		return math.MaxUint64
+		return unknown
 	}
 	defer f.Close()
 	total := uint64(0)
 	for s := bufio.NewScanner(f); s.Scan(); {
 		x := strings.Fields(s.Text())
-		if len(x) != 3 || x[0] != "MemTotal:" && x[0] != "SwapTotal:" {
+		if len(x) != 3 || !slices.Contains(keys, x[0]) {
 			continue
 		}
 		n, err := strconv.ParseUint(x[1], 10, 50)
 		if err != nil {
-			return math.MaxUint64
+			return unknown
 		}
 		total += n << 10
 	}
 	if total == 0 {
-		return math.MaxUint64
+		return unknown
 	}
 	return total
 }

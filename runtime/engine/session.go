@@ -110,7 +110,7 @@ func Open(m *Model, opt Options) (*Session, error) {
 	s.stepDecode = func(th *Thread) { s.prog.Decode(th, &s.step) }
 	n := m.Info.NumUbatch
 	s.tok, s.pos, s.seq, s.rows = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
-	threads := cmpOr(opt.Threads, m.Info.DefaultThreads, runtime.NumCPU())
+	threads := cmpOr(opt.Threads, s.plan.Threads, m.Info.DefaultThreads, runtime.NumCPU())
 	s.SetThreads(threads, cmpOr(opt.BatchThreads, threads))
 	debug.SetGCPercent(400) // what remains to collect is small and lies outside the steps
 	return s, nil
@@ -144,6 +144,9 @@ func (s *Session) build(plan Plan, build func(*Memory) (*Program, error), progre
 		KV:        aligned(plan.KVBytes),
 		Info:      in,
 		Progress:  progress,
+	}
+	if uint64(s.weights.Size()) <= availableMemory() { // otherwise pages would push each other out
+		s.weights.Populate()
 	}
 	s.prog, err = build(&s.mem)
 	return err
@@ -197,7 +200,7 @@ func (s *Session) SetThreads(decode, prompt int) {
 	team := func(n int) *Team {
 		n = max(1, min(n, MaxThreads))
 		if s.teams[n] == nil {
-			s.teams[n] = NewTeam(n, s.plan.ScratchFloats, weightsLost)
+			s.teams[n] = NewTeam(n, s.plan.ScratchFloats, s.plan.SharedFloats, weightsLost)
 		}
 		return s.teams[n]
 	}
@@ -306,6 +309,9 @@ func (s *Session) fill(seq int, tokens []int32, rows int) {
 	}
 	s.step = Step{s.tok[:n], s.pos[:n], s.seq[:n], s.rows[:rows], n, rows, seq}
 }
+
+// Settle implements Runner.
+func (s *Session) Settle() { s.weights.Populated() }
 
 // Verify implements Runner.
 func (s *Session) Verify(progress func(done, total int64)) error { return s.weights.Verify(progress) }

@@ -4,6 +4,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"qnc/runtime/fault"
@@ -14,6 +15,9 @@ type Mapping struct {
 	Data  []byte
 	path  string
 	unmap func([]byte) error
+
+	ending     atomic.Bool // asks for the end of populating
+	populating sync.WaitGroup
 }
 
 // mapped lists all mappings, so that Guard can name the file of a fault.
@@ -42,6 +46,27 @@ func Map(path string) (*Mapping, error) {
 	return m, nil
 }
 
+// populateStep is how much is populated at a time: a close waits for so much.
+const populateStep = 8 << 20
+
+// Populate maps all pages in the background, reading what is not in memory: a first touch of a page
+// costs many times the rest of the work on it, and without this a token meets thousands.
+func (m *Mapping) Populate() {
+	data := m.Data
+	m.populating.Go(func() {
+		for len(data) > 0 && !m.ending.Load() {
+			n := min(populateStep, len(data))
+			if populate(data[:n]) != nil { // a fault is met, and named, by whoever reads the page
+				return
+			}
+			data = data[n:]
+		}
+	})
+}
+
+// Populated waits for the end of what Populate began.
+func (m *Mapping) Populated() { m.populating.Wait() }
+
 // Close unmaps the file: what was sliced from Data must not be used any more.
 func (m *Mapping) Close() error {
 	if m.Data == nil {
@@ -50,6 +75,8 @@ func (m *Mapping) Close() error {
 	mapped.Lock()
 	mapped.list = slices.DeleteFunc(mapped.list, func(o *Mapping) bool { return o == m })
 	mapped.Unlock()
+	m.ending.Store(true)
+	m.populating.Wait()
 	data := m.Data
 	m.Data = nil
 	return m.unmap(data)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"qnc/runtime/cpu"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 )
 
@@ -134,11 +135,13 @@ func convWork(r *rand.Rand, n int) work {
 	x, y, w, state := normal(r, n*benchChannels, 1), make([]float32, n*benchChannels), normal(r, 4*benchChannels, 1), normal(r, 3*benchChannels, 1)
 	return work{name: fmt.Sprint("conv of ", n), macs: 4 * len(x), bytes: 8 * len(x), run: func(ith, nth int, scratch []float32) {
 		lo, hi := share(benchChannels/benchDim, ith, nth)
-		for i := lo; i < hi; i++ {
-			c := i * benchDim
-			Conv(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, scratch)
-			if i < 2*benchKeys {
-				L2NormalizeRows(y[c:], benchChannels, n, benchDim, 1e-6)
+		for _, part := range []struct {
+			first, last int
+			eps         float64
+		}{{0, 2 * benchKeys, 1e-6}, {2 * benchKeys, benchChannels / benchDim, -1}} {
+			if i, end := max(lo, part.first), min(hi, part.last); i < end {
+				c := i * benchDim
+				ConvHeads(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, end-i, part.eps, scratch)
 			}
 		}
 	}}
@@ -154,39 +157,29 @@ func matmulWork(r *rand.Rand, n int) work {
 }
 
 func attendWork(r *rand.Rand, kind string, n, depth int) work {
-	cells := depth + n
-	k, _ := quant.ByName(kind)
-	pair := caches(r, 1, benchKV, benchHead)[kind]
-	size := k.RowBytes(benchHead) * benchKV
-	some := normal(r, 1<<16, 1)
-	for i := range pair {
-		b := make([]byte, cells*size)
-		for c := range cells * benchKV {
-			k.Quantize(b[c*size/benchKV:][:size/benchKV], some[c%100*7:][:benchHead])
-		}
-		pair[i].Bytes = b
-	}
-	pos := make([]int32, n)
-	for i := range pos {
-		pos[i] = int32(depth + i)
-	}
-	q, out := normal(r, n*benchQ*benchHead, 1), make([]float32, n*benchQ*benchHead)
-	a := Attention{Heads: benchQ, Groups: benchKV, K: benchHead, V: benchHead, Q: q, QToken: benchQ * benchHead, QHead: benchHead, Out: out,
-		Keys: pair[0], Values: pair[1], Pos: pos, Scale: 0.0625}
+	f := formats[kind]
+	a := newAttention(r, f, f, depth, n, benchKV, benchQ/benchKV, benchHead, benchHead)
+	a.Scale = 0.0625
 	macs := 0
-	for _, p := range pos {
+	for _, p := range a.Pos {
 		macs += 2 * (int(p) + 1) * benchQ * benchHead
 	}
 	w := work{name: fmt.Sprintf("attention %s of %d at %d", kind, n, depth), macs: macs, run: func(ith, nth int, scratch []float32) { a.Run(n, ith, nth, scratch) }}
 	if n == 1 {
-		w.bytes = 2 * cells * size
+		w.bytes = len(a.Keys.Bytes) + len(a.Values.Bytes)
+		shared := make([]float32, AttendShared(benchQ, benchHead))
+		// Threads do not wait for each other: what Merge reads may be of the run before.
+		w.run = func(ith, nth int, scratch []float32) {
+			a.Part(ith, nth, scratch, shared)
+			a.Merge(ith, nth, shared)
+		}
 	}
 	return w
 }
 
 func rowWorks(r *rand.Rand) []work {
 	x, y, z, w := normal(r, benchWidth, 1), make([]float32, benchWidth), normal(r, benchWidth, 1), normal(r, benchWidth, 1)
-	a8, p, logits := make([]byte, quant.A8RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
+	a8, p, logits := make([]byte, panel.RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
 	weights, ids, half := make([]float32, 10), make([]int32, 10), make([]byte, 2*benchWidth)
 	one := func(name string, bytes int, f func()) work {
 		return work{name: name, bytes: bytes, single: true, run: func(int, int, []float32) { f() }}
@@ -194,7 +187,7 @@ func rowWorks(r *rand.Rand) []work {
 	return []work{
 		one("norm 2048", 8*benchWidth, func() { Norm(y, x, w, 1e-6) }),
 		one("gated norm 2048", 12*benchWidth, func() { GatedNorm(y, x, w, z, 1e-6) }),
-		one("quantize a8 2048", 4*benchWidth, func() { QuantizeA8(a8, x) }),
+		one("quantize 2048", 4*benchWidth, func() { QuantizeRecords(a8, x) }),
 		one("quantize f16 2048", 4*benchWidth, func() { QuantizeF16(half, x) }),
 		one("silu mul 2048", 12*benchWidth, func() { SiluMul(y, x, z) }),
 		one("sigmoid 2048", 8*benchWidth, func() { SigmoidRow(y, x) }),

@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"qnc/runtime/panel"
-	"qnc/runtime/quant"
 )
 
 // A PanelFunc is an emitted vector kernel: dst[16t+r] is row r of the panel
@@ -43,8 +42,7 @@ type bench struct {
 	rest   []float32
 }
 
-func newBench(s []float32) *bench {
-	b := &bench{}
+func newBench(s []float32) (b bench) {
 	if uintptr(unsafe.Pointer(&s[0]))%8 != 0 {
 		s = s[1:]
 	}
@@ -156,7 +154,7 @@ func bytesOf(s []float32) []byte {
 // PanelMatMulID writes panels lo … hi of every item's product to out[n, used, rows].
 func PanelMatMulID(out []float32, rows int, x []byte, r Routing, w Panels, lo, hi, n int, scratch []float32) {
 	b := newBench(scratch)
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
 		for p := lo; p < hi; p++ {
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			for i, item := range items {
@@ -169,7 +167,20 @@ func PanelMatMulID(out []float32, rows int, x []byte, r Routing, w Panels, lo, h
 // PanelMoEGateUp writes panels lo … hi of every item's silu(x gateᵀ) * (x upᵀ) to out[n, used, rows].
 func PanelMoEGateUp(out []float32, rows int, x []byte, r Routing, gate, up Panels, lo, hi, n int, scratch []float32) {
 	b := newBench(scratch)
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
+		if len(items) == 1 { // memory is read in long runs: first all of gate, then all of up
+			y := out[int(items[0])*rows:][:rows]
+			for p := lo; p < hi; p++ {
+				gate.Func(gate.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], 1, gate.Blocks)
+				copy(y[p*panel.Rows:], b.dst[0][:panel.Rows])
+			}
+			for p := lo; p < hi; p++ {
+				part := y[p*panel.Rows:][:valid(p, rows)]
+				up.Func(up.at(e, p), &x[0], &b.offset[0], &b.dst[1][0], 1, up.Blocks)
+				SiluMul(part, part, b.dst[1][:len(part)])
+			}
+			return
+		}
 		for p := lo; p < hi; p++ {
 			y := b.gateUp(x, gate, up, e, p, len(items))
 			for i, item := range items {
@@ -186,12 +197,12 @@ func PanelMoEDown(out []float32, rows int, x []byte, r Routing, weights []float3
 	for t := range n {
 		clear(out[t*rows:][min(lo*panel.Rows, rows):min(hi*panel.Rows, rows)])
 	}
-	r.each(b, n, func(e int, items []int32) {
+	r.each(&b, n, func(e int, items []int32) {
 		for p := lo; p < hi; p++ {
 			w.Func(w.at(e, p), &x[0], &b.offset[0], &b.dst[0][0], len(items), w.Blocks)
 			v := valid(p, rows)
 			for i, item := range items {
-				quant.Axpy(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
+				addScaled(out[int(item)/r.Used*rows+p*panel.Rows:][:v], weights[item], b.dst[0][i*panel.Rows:][:v])
 			}
 		}
 	})
@@ -206,17 +217,4 @@ func PanelRow(dst []float32, format string, matrix []byte, i int, scratch []floa
 	row := bytesOf(scratch)[:f.Kind.RowBytes(len(dst))]
 	f.Unpack(row, matrix, i, len(dst))
 	f.Kind.Dequantize(dst, row)
-}
-
-// QuantizeRecords encodes x as records of package panel.
-func QuantizeRecords(row []byte, x []float32) {
-	var mem [quant.BlockA8 * 40 / 4]float32 // 32 blocks, aligned
-	const step = 32 * quant.BlockA8
-	for len(x) > 0 {
-		n := min(step, len(x))
-		a8 := bytesOf(mem[:])[:quant.A8RowBytes(n)]
-		QuantizeA8(a8, x[:n])
-		panel.Store(row[:panel.RowBytes(n)], quant.ViewA8(a8, n))
-		x, row = x[n:], row[panel.RowBytes(n):]
-	}
 }

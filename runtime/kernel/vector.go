@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 	"qnc/runtime/vec"
 )
@@ -12,13 +13,13 @@ var simd *vec.Funcs
 // any kernel runs, and only with a target that the machine can run.
 func Use(target string) { simd = vec.ForTarget(target) }
 
-// QuantizeA8 is quant.QuantizeA8.
-func QuantizeA8(row []byte, x []float32) {
-	if simd == nil || len(x)%quant.BlockA8 != 0 || len(row) < quant.A8RowBytes(len(x)) {
-		quant.QuantizeA8(row, x)
+// QuantizeRecords is panel.Quantize.
+func QuantizeRecords(row []byte, x []float32) {
+	if simd == nil || len(x)%quant.BlockA8 != 0 || len(row) < panel.RowBytes(len(x)) {
+		panel.Quantize(row, x)
 		return
 	}
-	simd.QuantizeA8(row, x)
+	simd.Records(row, x)
 }
 
 // QuantizeF16 is quant.QuantizeF16.
@@ -47,9 +48,6 @@ func DequantizeQ80(dst []float32, src []byte) {
 	}
 	simd.WidenQ80(dst, src)
 }
-
-// DequantizeF32 is quant.DequantizeF32 for rows aligned to 4 bytes.
-func DequantizeF32(dst []float32, src []byte) { copy(dst, Floats(src)[:len(dst)]) }
 
 // The rows below are elementwise functions over all of dst.
 
@@ -125,6 +123,15 @@ func Scale(dst, x []float32, s float32) {
 	}
 }
 
+// addScaled adds p x to dst.
+func addScaled(dst []float32, p float32, x []float32) {
+	if simd != nil {
+		simd.MulAdd(dst, dst, x, p)
+		return
+	}
+	quant.Axpy(dst, p, x)
+}
+
 // SiluMul writes silu(x) * y.
 func SiluMul(dst, x, y []float32) {
 	x, y = x[:len(dst)], y[:len(dst)]
@@ -136,3 +143,6 @@ func SiluMul(dst, x, y []float32) {
 		dst[i] = Silu(a) * y[i]
 	}
 }
+
+// Read is vec.Funcs.Read of the target.
+func Read(p []byte, ahead int) float32 { return simd.Read(p, ahead) }

@@ -15,7 +15,8 @@
 //	halves       4 vectors, 256 bytes; vector v holds group 2v in the low halves of its bytes and
 //	             group 2v+1 in the high halves
 //	fifth bits   behind the halves, 1 vector; group g in bit g
-//	upper pairs  (q6_K) behind the halves, 2 vectors; vector v holds group 4v+f in bits 2f, 2f+1
+//	sixths       (q6_K) 6 vectors; vector 3v+i, i < 3, holds group 4v+i in the low six bits of its bytes,
+//	             and of group 4v+3 bits 4-2i, 5-2i in the upper two
 //	bytes        (q8_0) 8 vectors, one a group
 //
 // A panel of q4_K or q5_K is for each 256 k, 2304 or 2816 bytes:
@@ -30,7 +31,7 @@
 // A panel of q6_K is the d of all its 256s first (K/256 times 16 f16), then for each 256 k, 3328 bytes:
 //
 //	0    for each block, for each row: int8 c0, c1, the scales of its two halves of 16
-//	256  blocks 0…7: halves and upper pairs
+//	256  blocks 0…7: sixths
 //
 // A panel of q8_0, q4_0, q4_1, q5_0 or q5_1 is the scales of all blocks first (K/32 times 16 f16 d,
 // for q4_1 and q5_1 16 f16 m behind each 16 d), then the blocks: bytes, or halves (and fifth bits).

@@ -4,6 +4,7 @@ const (
 	fileQ6K  = 210  // bytes of 256 elements of a row
 	panelQ6K = 3328 // of 16 rows, without d
 	pairs    = 0x03030303
+	sixBits  = 0x3f3f3f3f
 )
 
 func packQ6K(dst, src []byte, n, k int) {
@@ -18,17 +19,15 @@ func packQ6K(dst, src []byte, n, k int) {
 				copy(out[32*b+2*r:], in[192+2*b:][:2])
 				q := out[256+384*b:][:384]
 				ql, qh, low, up := sixths(in, b)
-				var lo, hi [8]uint32
-				for g := range lo {
-					lo[g] = le.Uint32(ql[4*g:]) >> low & halves
-					hi[g] = le.Uint32(qh[4*g:]) >> up & pairs
-				}
-				for v := range 4 {
-					le.PutUint32(word(q[64*v:], r), lo[2*v]|lo[2*v+1]<<4)
-				}
-				for v := range 2 {
-					h := hi[4*v:][:4]
-					le.PutUint32(word(q[256+64*v:], r), h[0]|h[1]<<2|h[2]<<4|h[3]<<6)
+				for g := 0; g < 8; g += 4 {
+					var w [4]uint32
+					for i := range w {
+						at := 4 * (g + i)
+						w[i] = le.Uint32(ql[at:])>>low&halves | le.Uint32(qh[at:])>>up&pairs<<4
+					}
+					for i := range 3 {
+						le.PutUint32(word(q[48*g+64*i:], r), w[i]|w[3]>>(4-2*i)&pairs<<6)
+					}
 				}
 			}
 		}
@@ -45,11 +44,18 @@ func unpackQ6K(dst, src []byte, r, k int) {
 			copy(out[192+2*b:], in[32*b+2*r:][:2])
 			q := in[256+384*b:][:384]
 			ql, qh, low, up := sixths(out, b)
-			for g := range 8 {
-				lo := le.Uint32(word(q[64*(g/2):], r)) >> (4 * (g % 2)) & halves
-				hi := le.Uint32(word(q[256+64*(g/4):], r)) >> (2 * (g % 4)) & pairs
-				le.PutUint32(ql[4*g:], le.Uint32(ql[4*g:])|lo<<low)
-				le.PutUint32(qh[4*g:], le.Uint32(qh[4*g:])|hi<<up)
+			for g := 0; g < 8; g += 4 {
+				var w [4]uint32
+				for i := range 3 {
+					v := le.Uint32(word(q[48*g+64*i:], r))
+					w[i] = v & sixBits
+					w[3] |= v >> 6 & pairs << (4 - 2*i)
+				}
+				for i, v := range w {
+					at := 4 * (g + i)
+					le.PutUint32(ql[at:], le.Uint32(ql[at:])|v&halves<<low)
+					le.PutUint32(qh[at:], le.Uint32(qh[at:])|v>>4&pairs<<up)
+				}
 			}
 		}
 	}

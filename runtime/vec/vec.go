@@ -37,7 +37,7 @@ type Funcs struct {
 	WidenF16   func(dst []float32, src []byte)
 	NarrowF16  func(dst []byte, src []float32)
 	WidenQ80   func(dst []float32, src []byte)
-	QuantizeA8 func(row []byte, x []float32) // quant.QuantizeA8, bit by bit
+	Records    func(row []byte, x []float32) // panel.Quantize, bit by bit
 	Prefetch   func(p []byte)                // into the second level of cache
 
 	gemm       []gemmTile // the widest, tallest first
@@ -48,6 +48,12 @@ type Funcs struct {
 	solve8     func(u *float32, ldu int, a *float32, lda, n int)
 	taps4      func(dst, w *float32, channels int)
 	conv4      func(y, r0, r1, r2, r3, taps *float32, channels int)
+
+	scores       [3][3]scoreTile // by Format, then for rows in fours, twos and alone
+	weigh        [3][3]weighTile
+	scaleWeights func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int)
+	quantizeI16  func(dst *float32, x []float32) float32
+	quantizeQ80  func(q, d *byte, lds int, x []float32)
 }
 
 type gemmTile struct {

@@ -11,19 +11,28 @@ func affine(p *prog, fifth bool) unit {
 		wait           = vec(13)
 	)
 	size, most := levels(fifth)
+	near := 0
+	if fifth {
+		near = 384
+	}
 	return unit{
 		blocks: 8,
 		bytes:  headAffine + 8*size,
-		begin:  func() { p.load(constant("one"), one) },
+		near:   near,
+		begin: func() {
+			p.load(constant("one"), one)
+			for i := range 2 {
+				p.op("VCVTPH2PS", p.narrow(32*i), tmp)
+				p.store(tmp, p.kept(i))
+			}
+		},
 		block: func(b int) {
 			p.field(2*b, s, tmp)
 			p.op("VCVTDQ2PS", s, s)
 			p.field(2*b+1, m, tmp)
 			p.op("VCVTDQ2PS", m, m)
-			p.op("VCVTPH2PS", p.narrow(0), tmp)
-			p.op("VMULPS", tmp, s, s)
-			p.op("VCVTPH2PS", p.narrow(32), tmp)
-			p.op("VMULPS", tmp, m, m)
+			p.op("VMULPS", p.kept(0), s, s)
+			p.op("VMULPS", p.kept(1), m, m)
 			p.fives(headAffine+size*b, fifth, part, tmp)
 		},
 		dot: func(x token, acc vec) {

@@ -59,7 +59,7 @@ const Args = "panel, x *byte, offset *int64, dst *float32, n, blocks int"
 
 const (
 	argBytes   = 48
-	frameBytes = 64 // one register
+	frameBytes = 128 // kept vectors: two a half of the rows
 )
 
 // Emit gives kernels_amd64.s with these kernels for a target, and the Go declarations of its functions
@@ -70,7 +70,7 @@ func Emit(t Target, pkg string, kernels []Kernel) (text, stubs []byte) {
 	for _, c := range constants {
 		fmt.Fprintf(&p.out, "\n")
 		for i := 0; i < t.Bytes; i += 8 {
-			fmt.Fprintf(&p.out, "DATA %s<>+%d(SB)/8, $0x%016x\n", c.name, i, c.value)
+			fmt.Fprintf(&p.out, "DATA %s<>+%d(SB)/8, $0x%016x\n", c.name, i, c.value[i/8%len(c.value)])
 		}
 		fmt.Fprintf(&p.out, "GLOBL %s<>(SB), RODATA|NOPTR, $%d\n", c.name, t.Bytes)
 	}
@@ -87,17 +87,20 @@ func Emit(t Target, pkg string, kernels []Kernel) (text, stubs []byte) {
 // Constants lie in memory in every lane.
 var constants = []struct {
 	name  string
-	value uint64
+	value []uint64 // repeated
 }{
-	{"nib", 0x0f0f0f0f0f0f0f0f},
-	{"six", 0x0000003f0000003f},
-	{"top", 0x3030303030303030},
-	{"one", 0x0001000100010001},
-	{"bit4", 0x1010101010101010},
-	{"sign", 0x8080808080808080},
-	{"f8", 0x4100000041000000},
-	{"f16", 0x4180000041800000},
-	{"f128", 0x4300000043000000},
+	{"nib", []uint64{0x0f0f0f0f0f0f0f0f}},
+	{"six", []uint64{0x0000003f0000003f}},
+	{"top", []uint64{0xc0c0c0c0c0c0c0c0}},
+	{"sixths", []uint64{0x3f3f3f3f3f3f3f3f}},
+	{"lower", []uint64{0x0504050401000100, 0x0d0c0d0c09080908}}, // bytes of each lane's lower int16, twice
+	{"upper", []uint64{0x0706070603020302, 0x0f0e0f0e0b0a0b0a}},
+	{"one", []uint64{0x0001000100010001}},
+	{"bit4", []uint64{0x1010101010101010}},
+	{"sign", []uint64{0x8080808080808080}},
+	{"f8", []uint64{0x4100000041000000}},
+	{"f16", []uint64{0x4180000041800000}},
+	{"f128", []uint64{0x4300000043000000}},
 }
 
 // A prog is the text of the kernels so far, and names for what they share.
@@ -173,6 +176,9 @@ func record(b int, reg string) token {
 func (p *prog) rows(disp int) string   { return mem(disp+p.half*p.Bytes, rPanel) }
 func (p *prog) narrow(disp int) string { return mem(disp+p.half*p.Bytes/2, rNarrow) }
 func (p *prog) header(disp int) string { return mem(disp+p.half*p.Bytes/2, rHead) }
+
+// kept is vector i < 2 of the frame: what holds for a unit and has no register.
+func (p *prog) kept(i int) string { return mem(64*i+p.half*p.Bytes, "SP") }
 
 func constant(name string) string { return name + "<>(SB)" }
 

@@ -33,6 +33,7 @@ func (l legacy) unit(p *prog) unit {
 		blocks: 1,
 		bytes:  size,
 		head:   head,
+		near:   192,
 		begin:  func() { p.load(constant("one"), one) },
 		block: func(int) {
 			p.op("VCVTPH2PS", p.header(0), d)

@@ -12,6 +12,7 @@ type unit struct {
 	blocks int // of 32 k
 	bytes  int // of the panel
 	head   int // bytes that lie at the panel's start
+	near   int // how far ahead one token fetches
 	// begin loads what holds for the unit and the rows of a register.
 	begin func()
 	// block decodes the weights of block b into registers.
@@ -49,8 +50,8 @@ func (p *prog) walk(u unit) {
 }
 
 // single writes the loops for one token. Its time is that of memory: where rows take two registers the
-// panel is walked block by block, in the order in which it lies there, and nothing is prefetched, which
-// hinders the hardware that does.
+// panel is walked block by block, in the order in which it lies there. Fetching far ahead hinders the
+// hardware that does; a few lines ahead help some formats.
 func (p *prog) single(u unit) {
 	halves := func(do func()) {
 		for p.half = range 64 / p.Bytes {
@@ -65,6 +66,12 @@ func (p *prog) single(u unit) {
 	halves(u.begin)
 	for b := range u.blocks {
 		p.comment("block %d", b)
+		if u.near > 0 {
+			size := u.bytes / u.blocks
+			for at := (b*size + 63) / 64 * 64; at < (b+1)*size; at += 64 {
+				p.op("PREFETCHT0", mem(u.near+at, rPanel))
+			}
+		}
 		halves(func() {
 			x := record(b, rTok)
 			u.block(b)

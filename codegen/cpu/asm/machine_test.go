@@ -25,7 +25,7 @@ type machine struct {
 	zero  bool
 	less  bool
 	areas []area
-	frame [64]byte
+	frame [frameBytes]byte
 	steps int
 }
 
@@ -247,6 +247,13 @@ func (m *machine) vector(op string, a []string) {
 		b := m.source(a[0], n/2)
 		for i := range n / 4 {
 			le.PutUint32(out[4*i:], math.Float32bits(quant.F16ToF32(le.Uint16(b[2*i:]))))
+		}
+		m.v[dst] = out
+		return
+	case "VPSHUFB": // no index reaches out of its 16 bytes
+		x, by := m.v[m.register(a[1])], m.source(a[0], n)
+		for i := range n {
+			out[i] = x[i&^15+int(by[i]&15)]
 		}
 		m.v[dst] = out
 		return

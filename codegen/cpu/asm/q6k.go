@@ -9,19 +9,19 @@ func q6K(p *prog) unit {
 		part, tmp    = vec(11), vec(12)
 		wait         = vec(13)
 	)
-	d := func() string { return mem(p.half*p.Bytes, "SP") }
 	return unit{
 		blocks: 8,
 		bytes:  3328,
 		head:   32,
+		near:   192,
 		begin: func() {
 			p.op("VCVTPH2PS", p.header(0), tmp)
-			p.store(tmp, d())
+			p.store(tmp, p.kept(0))
 		},
 		block: func(b int) {
 			p.sixths(256+384*b, part, tmp)
 			p.op("VPMOVSXBW", p.narrow(32*b), both)
-			p.pair(both, c0, c1, tmp)
+			p.pair(both, c0, c1)
 			p.op("VPSLLW", 5, both, both)
 		},
 		dot: func(x token, acc vec) {
@@ -33,7 +33,7 @@ func q6K(p *prog) unit {
 		},
 		scale: func(x token, acc vec) {
 			p.op("VCVTDQ2PS", acc, acc)
-			p.op("VMULPS", d(), acc, acc)
+			p.op("VMULPS", p.kept(0), acc, acc)
 			p.times(x(recordD), acc, wait, acc)
 		},
 	}
@@ -41,38 +41,34 @@ func q6K(p *prog) unit {
 
 // sixths decodes the groups of a block of 6-bit levels.
 func (p *prog) sixths(at int, part, tmp vec) {
-	p.nibbles(at)
-	for g, w := range groups { // upper bits to bits 4 and 5
-		high := part
-		switch g % 4 {
-		case 0:
-			p.load(p.rows(at+256+64*(g/4)), tmp)
-			p.op("VPSLLW", 4, tmp, high)
-		case 1:
-			p.op("VPSLLW", 2, tmp, high)
-		case 2:
-			high = tmp
-		case 3:
-			p.op("VPSRLW", 2, tmp, high)
+	and, or := p.logic("VPAND"), p.logic("VPOR")
+	for v := range 2 {
+		last := groups[4*v+3]
+		for i := range 3 { // the upper two bits come together in the upper six
+			w := groups[4*v+i]
+			p.load(p.rows(at+64*(3*v+i)), w)
+			if i == 0 {
+				p.op(and, constant("top"), w, last)
+			} else {
+				p.op(and, constant("top"), w, part)
+				p.op("VPSRLW", 2*i, part, part)
+				p.op(or, part, last, last)
+			}
+			p.op(and, constant("sixths"), w, w)
 		}
-		p.op(p.logic("VPAND"), constant("top"), high, part)
-		p.op(p.logic("VPOR"), part, w, w)
+		p.op("VPSRLW", 2, last, last)
 	}
 }
 
 // pair takes the two int16 of each lane of both apart, in the form in which dot scales: doubled, or
 // as int32 with VNNI.
-func (p *prog) pair(both, c0, c1, tmp vec) {
+func (p *prog) pair(both, c0, c1 vec) {
 	if p.VNNI {
 		p.op("VPSLLD", 16, both, c0)
 		p.op("VPSRAD", 16, c0, c0)
 		p.op("VPSRAD", 16, both, c1)
 		return
 	}
-	p.op("VPSLLD", 16, both, tmp)
-	p.op("VPSRLD", 16, tmp, c0)
-	p.op(p.logic("VPOR"), tmp, c0, c0)
-	p.op("VPSRLD", 16, both, c1)
-	p.op("VPSLLD", 16, c1, tmp)
-	p.op(p.logic("VPOR"), tmp, c1, c1)
+	p.op("VPSHUFB", constant("lower"), both, c0)
+	p.op("VPSHUFB", constant("upper"), both, c1)
 }

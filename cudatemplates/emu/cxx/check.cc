@@ -24,12 +24,12 @@ static uint32_t launches;
 static bool cooperative;
 
 // A Mark is an access: who and between which rendezvous. Who is 1 + block*1024
-// + thread, 0 nobody, many several threads.
+// + thread, 0 nobody; of reads by several it is the last.
+enum Readers : uint8_t { one, of_a_warp, of_a_block };
 struct Mark {
-  uint32_t launch, epoch, warp_epoch;
-  uint32_t who;
+  uint32_t launch, epoch, warp_epoch, who;
+  Readers readers;
 };
-static const uint32_t many = 0xffffffffu;
 
 struct Range {
   unsigned char *from;
@@ -90,12 +90,11 @@ static uint32_t who() {
 // ordered reports whether the access m comes before what the present thread
 // does; each block has shared memory of its own.
 static bool ordered(const Mark &m, uint32_t self, bool shared) {
-  if (!m.who || m.launch != launches || m.who == self) return true;
-  if (m.who == many) return m.epoch != current->block->epoch;
+  if (!m.who || m.launch != launches || (m.who == self && m.readers == one)) return true;
   uint32_t a = m.who - 1, b = self - 1;
   if (a / 1024 != b / 1024) return shared || cooperative;
   if (m.epoch != current->block->epoch) return true;
-  return a / 32 == b / 32 && m.warp_epoch != current->warp->epoch;
+  return m.readers != of_a_block && a / 32 == b / 32 && m.warp_epoch != current->warp->epoch;
 }
 
 static const int shared_marks = shared_limit;
@@ -109,7 +108,7 @@ static void check_shared(size_t at, int n, bool write) {
   const Block &b = *current->block;
   if (b.dynamic && at + n > b.dynamic) die("shared memory is %zu bytes; a thread %s byte %zu", b.dynamic, write ? "writes" : "reads", at + n - 1);
   uint32_t self = who();
-  Mark now = {launches, b.epoch, current->warp->epoch, self};
+  Mark now = {launches, b.epoch, current->warp->epoch, self, one};
   for (size_t i = at; i < at + n; i++) {
     Mark &w = shared_write[i], &r = shared_read[i];
     if (!ordered(w, self, true)) die("race: shared byte %zu %s after thread %u wrote it, with no barrier between", i, write ? "written" : "read", (w.who - 1) % 1024);
@@ -118,8 +117,9 @@ static void check_shared(size_t at, int n, bool write) {
       w = now;
       r = Mark{};
     } else if (!ordered(r, self, true)) {
+      Readers all = r.readers == of_a_block || (r.who - 1) / 32 != (self - 1) / 32 ? of_a_block : of_a_warp;
       r = now;
-      r.who = many;
+      r.readers = all;
     } else {
       r = now;
     }
@@ -148,7 +148,7 @@ void access(void *p, int n, bool write) {
       uint32_t o = m.who - 1;
       die("race: byte %zu of an allocation of %zu %s after block %u thread %u wrote it in the same launch", (size_t)(a - r.from) + i, r.size, write ? "written" : "read", o / 1024, o % 1024);
     }
-    if (write) m = {launches, f->block->epoch, f->warp->epoch, self};
+    if (write) m = {launches, f->block->epoch, f->warp->epoch, self, one};
   }
 }
 }  // namespace emu

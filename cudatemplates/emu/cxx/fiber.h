@@ -10,6 +10,7 @@
 #include <utility>
 
 #define QNC_DEVICE static inline __attribute__((always_inline))
+#define QNC_METHOD inline __attribute__((always_inline))
 #define QNC_KERNEL(threads) extern "C" void
 #define QNC_EXPORT(name) static emu::Register emu_register_##name(#name, emu::kernel(name));
 #define QNC_SHARED(T, s) T &s = *(T *)emu::shared(sizeof(T))

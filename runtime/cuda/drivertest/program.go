@@ -107,7 +107,7 @@ func (l Layout) build(open cuda.Opener, plan *cuda.Plan) func(*engine.Memory) (*
 
 // Plan is what the test's program needs of each device.
 func Plan(devices int) *cuda.Plan {
-	p := &cuda.Plan{Image: []byte("image"), MinDriver: 12000, Archs: []int{80, 90}, PTX: 90}
+	p := &cuda.Plan{NativeCUDA: 12000, PTXCUDA: 12000, Image: []byte("image"), Archs: []int{80, 90}, PTX: []int{90}}
 	for i := range devices {
 		p.Devices = append(p.Devices, cuda.DevicePlan{Name: fmt.Sprintf("cuda:%d", i), Weights: 256, Arena: 1024, Recurrent: 256, KV: 512})
 	}
