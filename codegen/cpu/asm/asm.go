@@ -209,4 +209,9 @@ func (p *prog) load(src string, dst vec) {
 
 func (p *prog) store(src vec, dst string) { p.op("VMOVUPS", src, dst) }
 
-func (p *prog) zero(v vec) { p.op(p.logic("VPXOR"), v, v, v) }
+// zero clears a register below 16 by its lower 128 bits: every CPU takes this form for one that waits
+// for nothing, not every one the form for zmm.
+func (p *prog) zero(v vec) {
+	x := fmt.Sprintf("X%d", v)
+	p.op("VPXOR", x, x, x)
+}

@@ -218,6 +218,14 @@ func (m *machine) vector(op string, a []string) {
 		copy(m.at(to, n, true), b[:n])
 		return
 	}
+	if low, ok := strings.CutPrefix(to, "X"); ok { // the VEX form: the bytes above are cleared
+		dst, err := strconv.Atoi(low)
+		if op != "VPXOR" || a[0] != to || a[1] != to || err != nil || dst > 15 {
+			panic("unknown instruction")
+		}
+		m.v[dst] = [64]byte{}
+		return
+	}
 	dst := m.register(to)
 	if dst < 0 {
 		panic("writes no register")
@@ -312,7 +320,6 @@ func each32(f func(v uint32, by int) uint32) func(x [64]byte, by int) [64]byte {
 // lanes are the instructions that work on each lane of 32 bits alone. x is the first source of the
 // manuals (the second operand here), y the second one, which may be memory, d the old destination.
 var lanes = map[string]func(x, y, d uint32) uint32{
-	"VPXOR":  func(x, y, _ uint32) uint32 { return x ^ y },
 	"VPXORD": func(x, y, _ uint32) uint32 { return x ^ y },
 	"VPAND":  func(x, y, _ uint32) uint32 { return x & y },
 	"VPANDD": func(x, y, _ uint32) uint32 { return x & y },
