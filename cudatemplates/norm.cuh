@@ -92,9 +92,9 @@ template <int D, bool NORM> QNC_DEVICE const float *normed(Heads<D> &s, const fl
 }
 
 // rope(rms_norm(x) * w): a warp a head, head_warps heads a block, n tokens of H heads.
-template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void norm_rope(float *out, const float *x, const float *w, const int *pos, int n, float eps, const uint64_t *turns) {
+template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void norm_rope(Block at, float *out, const float *x, const float *w, const int *pos, int n, float eps, const uint64_t *turns) {
   QNC_SHARED(Heads<D>, s);
-  int r = blockIdx.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
+  int r = at.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
   if (t >= n) return;
   const float *y = normed<D, NORM>(s, x + (int64_t)t * TOKEN + h * ROW, w, eps);
   for (int i = threadIdx.x % 32; i < D; i += 32) out[(int64_t)r * D + i] = rotate<DIMS>(y, i, pos[t], turns);
@@ -102,9 +102,9 @@ template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void
 
 // The same, or x as it is, into the cell of its position. size is the bytes of
 // the cache of one sequence.
-template <class C, int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void store_cells(uint8_t *cache, const float *x, const float *w, const int *pos, const int *seq, int n, float eps, const uint64_t *turns, int64_t size) {
+template <class C, int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void store_cells(Block at, uint8_t *cache, const float *x, const float *w, const int *pos, const int *seq, int n, float eps, const uint64_t *turns, int64_t size) {
   QNC_SHARED(Heads<D>, s);
-  int r = blockIdx.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
+  int r = at.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
   if (t >= n) return;
   const float *y = normed<D, NORM>(s, x + (int64_t)t * TOKEN + h * ROW, w, eps);
   uint8_t *row = cache + seq[0] * size + ((int64_t)pos[t] * H + h) * (D / C::elems * C::bytes);
