@@ -120,7 +120,7 @@ func multiplied(m *ir.Module, w *ir.Value) bool {
 
 // enginePlan is the memory of an emitted CPU program.
 func enginePlan(out *cpu.Output) engine.Plan {
-	return engine.Plan{ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes}
+	return engine.Plan{ArenaBytes: out.ArenaBytes, ScratchFloats: out.ScratchFloats, SharedFloats: out.SharedFloats, RecurrentFloats: out.RecurrentFloats, KVBytes: out.CacheBytes}
 }
 
 // compileKernels compiles the text of all kernels for the chips of --target-gpu.

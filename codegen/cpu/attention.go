@@ -7,7 +7,6 @@ import (
 
 	"qnc/ir"
 	"qnc/runtime/kernel"
-	"qnc/runtime/quant"
 )
 
 // heads gives the shape [n, heads, dim] of argument i and its strides.
@@ -78,33 +77,37 @@ func emitNormRopeStore(k *kern) {
 	k.in("w", 2)
 	k.in("pos", 3)
 	k.tokens(x.Dims[0])
-	kind := k.cacheKind(k.v.Args[0])
-	n := kind.RowBytes(dim)
+	k.stmt(Id("c").Op(":=").Add(k.cache("cache", k.v.Args[0])))
 	k.cut("t", "n", 1, append(k.angles(dim),
 		Id("y").Op(":=").Id("th").Dot("Scratch").Call(Lit(dim)),
 		each("r", heads,
 			Qual(pkgKernel, "Norm").Call(Id("y"), raw("%s", cutSlice("x", rowAt(2, token, row), dim)), Id("w"), Id(f32(k.v.Float("eps")))),
 			Qual(pkgKernel, "Rope").Call(Id("y"), Id("cos"), Id("sin")),
-			convert("Quantize", kind).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), Id("y"))))...)
+			raw("c.Store(r, int(pos[t]), y)")))...)
 }
 
-// cacheKind is the format of a cache.
-func (k *kern) cacheKind(s *ir.Value) *quant.Kind {
-	switch s.Type.DType {
-	case ir.F32, ir.F16, ir.Q8_0:
-	default:
+// cacheFormats are the formats of package kernel.
+var cacheFormats = map[ir.DType]string{ir.F32: "F32", ir.F16: "F16", ir.Q8_0: "Q80"}
+
+// cache is the text of a kernel.Cache over the bytes called name.
+func (k *kern) cache(name string, s *ir.Value) Code {
+	format, ok := cacheFormats[s.Type.DType]
+	if !ok {
 		k.fail("a cache of %s has no kernel: use f16, q8_0 or f32", s.Type.DType)
 	}
-	kind, _ := quant.ByName(s.Type.DType.String())
-	return kind
+	return Qual(pkgKernel, "Cache").Values(Dict{
+		Id("Bytes"): Id(name), Id("Cells"): Lit(k.static(s.Type.Dims[1])), Id("Dim"): Lit(k.static(s.Type.Dims[3])),
+		Id("Format"): Qual(pkgKernel, format),
+	})
 }
 
 // emitStoreRows emits the write of values to the cells of their positions:
 //
+//	c := kernel.Cache{Bytes: cache, Cells: 4096, Dim: 64, Format: kernel.F16}
 //	lo, hi := th.Cut(n, 1)
 //	for t := lo; t < hi; t++ {
 //		for r := range 2 {
-//			kernel.QuantizeF16(cache[int(pos[t])*256+r*128:][:128], x[t*128+r*64:][:64])
+//			c.Store(r, int(pos[t]), x[t*128+r*64:][:64])
 //		}
 //	}
 func emitStoreRows(k *kern) {
@@ -118,17 +121,18 @@ func emitStoreRows(k *kern) {
 	heads, dim, token, row := k.heads("x", 1)
 	k.in("pos", 2)
 	k.tokens(x.Dims[0])
-	kind := k.cacheKind(k.v.Args[0])
-	n := kind.RowBytes(dim)
-	k.cut("t", "n", 1, each("r", heads,
-		convert("Quantize", kind).Call(raw("cache[int(pos[t])*%d+%s:][:%d]", heads*n, at("r", n), n), raw("%s", cutSlice("x", rowAt(2, token, row), dim)))))
+	k.stmt(Id("c").Op(":=").Add(k.cache("cache", k.v.Args[0])))
+	k.cut("t", "n", 1, each("r", heads, raw("c.Store(r, int(pos[t]), %s)", cutSlice("x", rowAt(2, token, row), dim))))
 }
 
 // emitAttention emits attention over the cells up to a token's position; a
-// group's heads and some tokens share each cell that is read:
+// group's heads and some tokens share each cell that is read. One token is cut
+// into ranges of cells, which all threads take part in:
 //
 //	a := kernel.Attention{Heads: 16, Groups: 2, K: 256, V: 256, Q: q, QToken: 4096, QHead: 256, …}
-//	a.Run(n, th.Ith, th.Nth, th.Scratch(78976))
+//	a.Part(th.Ith, th.Nth, th.Scratch(78976), th.Shared(132096))
+//	th.Barrier()
+//	a.Merge(th.Ith, th.Nth, th.Shared(132096))
 func emitAttention(k *kern) {
 	q, keys, values := k.v.Args[0].Type, k.v.Args[1], k.v.Args[2]
 	if keys.Op != ir.OpLoadRows || values.Op != ir.OpLoadRows {
@@ -142,27 +146,21 @@ func emitAttention(k *kern) {
 	k.in("pos", 3)
 	k.tokens(q.Dims[0])
 	groups, vdim := k.static(keys.Type.Dims[1]), k.static(values.Type.Dims[2])
-	kk, vk := k.cacheKind(keys.Args[0]), k.cacheKind(values.Args[0])
-	kb, vb := kk.RowBytes(dim), vk.RowBytes(vdim)
-	cache := func(name string, kind *quant.Kind, row int) Code {
-		decode, axpy := convert("Dequantize", kind), Qual(pkgQuant, "Axpy"+kind.Ident)
-		if kind.Ident == "F32" {
-			decode, axpy = Qual(pkgKernel, "DequantizeF32"), Qual(pkgKernel, "AxpyF32")
-		}
-		return Qual(pkgKernel, "Cache").Values(Dict{
-			Id("Bytes"): Id(name), Id("Cell"): Lit(groups * row), Id("Row"): Lit(row),
-			Id("Decode"): decode, Id("Dot"): Qual(pkgQuant, "DotF32"+kind.Ident), Id("Axpy"): axpy,
-		})
-	}
-	k.name = fmt.Sprintf("attention%s%s_%dx%dof%d", kk.Ident, vk.Ident, heads, dim, groups)
+	k.name = fmt.Sprintf("attention%s%s_%dx%dof%d", cacheFormats[keys.Type.DType], cacheFormats[values.Type.DType], heads, dim, groups)
 	k.scratch = kernel.AttendScratch(heads/groups, dim, vdim)
 	k.stmt(Id("a").Op(":=").Qual(pkgKernel, "Attention").Values(Dict{
 		Id("Heads"): Lit(heads), Id("Groups"): Lit(groups), Id("Tiled"): Lit(k.v.Attr.Get("map") == "tiled"),
 		Id("K"): Lit(dim), Id("V"): Lit(vdim), Id("Q"): Id("q"), Id("QToken"): Lit(token), Id("QHead"): Lit(row),
 		Id("Out"): Id("out"), Id("Pos"): Id("pos"), Id("Scale"): Id(f32(k.v.Float("scale"))),
-		Id("Keys"): cache("keys", kk, kb), Id("Values"): cache("values", vk, vb),
+		Id("Keys"): k.cache("keys", keys.Args[0]), Id("Values"): k.cache("values", values.Args[0]),
 	}))
-	k.stmt(raw("a.Run(n, th.Ith, th.Nth, th.Scratch(%d))", k.scratch))
+	if !q.Dims[0].Is(1) {
+		k.stmt(raw("a.Run(n, th.Ith, th.Nth, th.Scratch(%d))", k.scratch))
+		return
+	}
+	k.share(kernel.AttendShared(heads, vdim))
+	k.stmt(raw("a.Part(th.Ith, th.Nth, th.Scratch(%d), th.Shared(%d))", k.scratch, k.shared),
+		raw("th.Barrier()"), raw("a.Merge(th.Ith, th.Nth, th.Shared(%d))", k.shared))
 }
 
 // groupOf is the text of the group that head h reads.

@@ -204,7 +204,7 @@ func emitGetRows(k *kern) {
 			k.scratch = (n + 3) / 4
 			copyRow = Qual(pkgKernel, "PanelRow").Call(raw("%s", row), Lit(kind.Name), Id("table"), raw("int(ids[t])"), raw("th.Scratch(%d)", k.scratch))
 		} else {
-			copyRow = convert("Dequantize", kind).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
+			copyRow = dequantize(kind).Call(raw("%s", row), raw("table[int(ids[t])*%d:][:%d]", n, n))
 		}
 	} else {
 		k.name = fmt.Sprintf("getRows_%d", width)

@@ -25,6 +25,7 @@ type call struct {
 	params  []param
 	body    []Code
 	scratch int // floats a thread needs
+	shared  int // floats the threads share
 	reads   []region
 	writes  []region
 	cost    cost.Cost
@@ -48,18 +49,14 @@ func (r region) overlaps(s region) bool {
 	return r.state == s.state && r.lo < s.hi && s.lo < r.hi
 }
 
-// convert names a conversion of rows: Quantize or Dequantize to or from a kind.
-// Those of the cache have vector forms in package kernel.
-func convert(verb string, kind *quant.Kind) *Statement {
+// dequantize names the function that decodes rows of a kind; package kernel has vector forms of some.
+func dequantize(kind *quant.Kind) *Statement {
+	name := "Dequantize" + kind.Ident
 	switch kind.Ident {
-	case "F16":
-		return Qual(pkgKernel, verb+"F16")
-	case "Q80":
-		if verb == "Dequantize" {
-			return Qual(pkgKernel, verb+"Q80")
-		}
+	case "F16", "Q80":
+		return Qual(pkgKernel, name)
 	}
-	return Qual(pkgQuant, verb+kind.Ident)
+	return Qual(pkgQuant, name)
 }
 
 // raw is Go text that needs no import.
@@ -190,6 +187,15 @@ func (k *kern) state(name string, s *ir.Value, write bool) {
 	} else {
 		k.reads = append(k.reads, r)
 	}
+}
+
+// sharedMemory is what kernels that share hold each other up by.
+var sharedMemory = &ir.Value{Name: "shared"}
+
+// share asks for n floats that the threads share.
+func (k *kern) share(n int) {
+	k.shared = n
+	k.writes = append(k.writes, region{state: sharedMemory, lo: 0, hi: 1})
 }
 
 // tokens adds the parameter n: the extent of the step's leading axis.

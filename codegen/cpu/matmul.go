@@ -99,7 +99,7 @@ func emitMatMul(k *kern) {
 		return
 	}
 	k.scratch = kernel.MatMulScratch(width)
-	decode := convert("Dequantize", kind)
+	decode := dequantize(kind)
 	if kind.Ident == "F32" {
 		decode = Nil()
 	}

@@ -19,9 +19,11 @@ import (
 	"qnc/codegen/opcheck"
 	"qnc/ir"
 	"qnc/runtime/cpu"
+	"qnc/runtime/kernel"
 	"qnc/runtime/pack"
 	"qnc/runtime/panel"
 	"qnc/runtime/quant"
+	"qnc/runtime/vec"
 )
 
 // TestOpcheck compares every emitter with the meaning of its op in ir/eval:
@@ -222,8 +224,7 @@ func spans(b *opcheck.Case, p *program, s *opcheck.Step) []labSpan {
 	for _, v := range b.States {
 		n := v.Type.Bytes(ir.Sizes{"S": 1})
 		if p.caches[v] {
-			cells, _ := v.Type.Dims[1].Static()
-			out = append(out, labSpan{"kv", p.offset[v.Name] + s.Slot*n, n / cells * s.Used})
+			out = append(out, labSpan{"kv", p.offset[v.Name] + s.Slot*n, n})
 		} else {
 			out = append(out, labSpan{"recurrent", 4 * (s.Slot*p.recurrent + p.offset[v.Name]), n})
 		}
@@ -232,7 +233,7 @@ func spans(b *opcheck.Case, p *program, s *opcheck.Step) []labSpan {
 }
 
 func (l *laboratory) run(exe, target string, threads int) ([]byte, error) {
-	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Target": target, "Arena": l.Arena(), "Scratch": l.p.scratch,
+	in, err := json.Marshal(map[string]any{"Weights": exe + ".weights", "Target": target, "Arena": l.Arena(), "Scratch": l.p.scratch, "Shared": l.p.shared,
 		"Recurrent": l.p.recurrent, "KV": l.p.cache, "Slots": opcheck.Slots, "Threads": threads, "Steps": l.steps})
 	if err != nil {
 		return nil, err
@@ -278,9 +279,16 @@ func (l *laboratory) owner(at int) string {
 // exponentials within 2 ulp, fused multiply-adds.
 const vectorTolerance = opcheck.Tolerance(5e-7)
 
+// roundedQueries is allowed to attention over q8_0 keys, which vector kernels
+// multiply with queries rounded to 16 bits: some 1e-5 of a score.
+const roundedQueries = opcheck.Tolerance(1e-4)
+
 // compare compares what the steps wrote, one after the other, with eval.
 func (l *laboratory) compare(t *testing.T, out []byte) {
 	tol := func(c *opcheck.Case, d ir.DType) opcheck.Tolerance {
+		if l.vector && c.Op == ir.OpAttention && c.States[0].Type.DType == ir.Q8_0 {
+			return roundedQueries
+		}
 		if l.vector && d == ir.F32 {
 			return max(c.Tol, vectorTolerance)
 		}
@@ -295,11 +303,31 @@ func (l *laboratory) compare(t *testing.T, out []byte) {
 		next++
 		data := out[:n]
 		out = out[n:]
+		if l.p.caches[v] {
+			return cells(v.Type, data, l.Steps[step].Used)
+		}
 		return l.decode(v.Type, data, l.Steps[step].Sizes())
 	})
 	if len(out) > 0 {
 		t.Errorf("%d bytes of output are left", len(out))
 	}
+}
+
+// cells gives the first cells of a cache of type t, all groups of a cell together.
+func cells(t ir.Type, data []byte, used int) (out []float32) {
+	dim := func(i int) int {
+		n, _ := t.Dims[i].Static()
+		return n
+	}
+	c := kernel.Cache{Bytes: data, Cells: dim(1), Dim: dim(3), Format: map[ir.DType]vec.Format{ir.F32: kernel.F32, ir.F16: kernel.F16, ir.Q8_0: kernel.Q80}[t.DType]}
+	x := make([]float32, dim(3))
+	for i := range used {
+		for g := range dim(2) {
+			c.Load(x, g, i)
+			out = append(out, x...)
+		}
+	}
+	return out
 }
 
 // decode gives the numbers that memory of type t stands for.

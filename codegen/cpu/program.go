@@ -32,6 +32,7 @@ type program struct {
 	funcs     []Code
 	arena     int
 	scratch   int
+	shared    int
 	recurrent int            // floats of one sequence
 	cache     int            // bytes of all sequences
 	offset    map[string]int // of a state symbol, floats or bytes
@@ -202,6 +203,7 @@ func (p *program) function(k *kern) string {
 		k.fail("emitted code cannot be written: %v", err)
 		return ""
 	}
+	p.scratch, p.shared = max(p.scratch, k.scratch), max(p.shared, k.shared)
 	if name, ok := p.kernels[text.String()]; ok {
 		return name
 	}
@@ -211,7 +213,6 @@ func (p *program) function(k *kern) string {
 	}
 	name := p.unique(k.name)
 	p.kernels[text.String()] = name
-	p.scratch = max(p.scratch, k.scratch)
 	p.funcs = append(p.funcs, Comment(k.v.LongString()))
 	if doc := k.cost.String(); doc != "" {
 		p.funcs = append(p.funcs, Comment(doc))
@@ -224,7 +225,8 @@ func (p *program) function(k *kern) string {
 type Output struct {
 	Files           []codegen.File
 	ArenaBytes      int
-	ScratchFloats   int
+	ScratchFloats   int // of each thread
+	SharedFloats    int // of all threads
 	RecurrentFloats int
 	CacheBytes      int
 	Kernels         int

@@ -104,5 +104,5 @@ func Shareable(m *ir.Module) bool {
 
 // output is the plan of p, without files.
 func (p *program) output() *Output {
-	return &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
+	return &Output{ArenaBytes: p.arena, ScratchFloats: p.scratch, SharedFloats: p.shared, RecurrentFloats: p.recurrent, CacheBytes: p.cache, Kernels: len(p.kernels)}
 }

@@ -48,7 +48,7 @@ func Main(pkg string, info engine.Info, p *Program) (codegen.File, error) {
 	f.Comment("spec is everything that was decided ahead of time.")
 	plan := func(plan engine.Plan) Code {
 		members := []member{
-			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats},
+			{"ArenaBytes", plan.ArenaBytes}, {"ScratchFloats", plan.ScratchFloats}, {"SharedFloats", plan.SharedFloats},
 			{"RecurrentFloats", plan.RecurrentFloats}, {"KVBytes", plan.KVBytes},
 		}
 		if plan.Threads != 0 {

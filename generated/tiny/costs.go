@@ -102,7 +102,7 @@ var decodeLines = []cost.Line{
 	{Kernel: "normRope8_1x4x32", Op: "norm_rope", Value: "Qcur_rope-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Weights: 128, Acts: 1024, MACs: 320}},
 	{Kernel: "normRopeStore8_Tx2x32", Op: "norm_rope_store", Value: "blk.1.cache_k", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Weights: 128, Store: 128, Acts: 256, MACs: 160}},
 	{Kernel: "storeRows_Tx2x32", Op: "store_rows", Value: "cache_v_store-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Store: 128, Acts: 256}},
-	{Kernel: "attentionF16F16_4x32of2", Op: "attention", Value: "attn_pregate_heads-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Cell: 256, Acts: 1024, CellMACs: 256}},
+	{Kernel: "attentionF16F16_4x32of2_2", Op: "attention", Value: "attn_pregate_heads-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Cell: 256, Acts: 1024, CellMACs: 256}},
 	{Kernel: "sigmoid_1x4x1x32", Op: "sigmoid", Value: "gate_sigmoid-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Acts: 1024, MACs: 128}},
 	{Kernel: "mul_1x128", Op: "mul", Value: "attn_gated-1", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Acts: 1536, MACs: 128}},
 	{Kernel: "quantize_Tx128", Op: "quantize", Value: "attn_gated-1_a8", Class: "attention moe", Layer: 1, Rows: "1", Cost: cost.Cost{Acts: 688, MACs: 128}},

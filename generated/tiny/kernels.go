@@ -375,6 +375,12 @@ func normRope8_Tx4x32(th *engine.Thread, out []float32, x []float32, w []float32
 // 128 bytes of weights, 128 stored a row, 256 of activations a row, 160 multiply-adds (f32) a row
 func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []float32, pos []int32, n int) {
 	th.Enter()
+	c := kernel.Cache{
+		Bytes:  cache,
+		Cells:  256,
+		Dim:    32,
+		Format: kernel.F16,
+	}
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		cos, sin := th.Scratch(40)[32:36], th.Scratch(40)[36:]
@@ -383,7 +389,7 @@ func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []flo
 		for r := range 2 {
 			kernel.Norm(y, x[t*64+r*32:][:32], w, 9.999999974752427e-07)
 			kernel.Rope(y, cos, sin)
-			kernel.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], y)
+			c.Store(r, int(pos[t]), y)
 		}
 	}
 }
@@ -392,10 +398,16 @@ func normRopeStore8_Tx2x32(th *engine.Thread, cache []byte, x []float32, w []flo
 // 128 stored a row, 256 of activations a row
 func storeRows_Tx2x32(th *engine.Thread, cache []byte, x []float32, pos []int32, n int) {
 	th.Enter()
+	c := kernel.Cache{
+		Bytes:  cache,
+		Cells:  256,
+		Dim:    32,
+		Format: kernel.F16,
+	}
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
-			kernel.QuantizeF16(cache[int(pos[t])*128+r*64:][:64], x[t*64+r*32:][:32])
+			c.Store(r, int(pos[t]), x[t*64+r*32:][:32])
 		}
 	}
 }
@@ -409,12 +421,10 @@ func attentionF16F16_4x32of2(th *engine.Thread, out []float32, q []float32, keys
 		Heads:  4,
 		K:      32,
 		Keys: kernel.Cache{
-			Axpy:   quant.AxpyF16,
 			Bytes:  keys,
-			Cell:   128,
-			Decode: kernel.DequantizeF16,
-			Dot:    quant.DotF32F16,
-			Row:    64,
+			Cells:  256,
+			Dim:    32,
+			Format: kernel.F16,
 		},
 		Out:    out,
 		Pos:    pos,
@@ -425,15 +435,13 @@ func attentionF16F16_4x32of2(th *engine.Thread, out []float32, q []float32, keys
 		Tiled:  false,
 		V:      32,
 		Values: kernel.Cache{
-			Axpy:   quant.AxpyF16,
 			Bytes:  values,
-			Cell:   128,
-			Decode: kernel.DequantizeF16,
-			Dot:    quant.DotF32F16,
-			Row:    64,
+			Cells:  256,
+			Dim:    32,
+			Format: kernel.F16,
 		},
 	}
-	a.Run(n, th.Ith, th.Nth, th.Scratch(8480))
+	a.Run(n, th.Ith, th.Nth, th.Scratch(3232))
 }
 
 // %gate_sigmoid-1 = sigmoid %gate-1 : f32[T,4,1,32] at 65536
@@ -629,6 +637,40 @@ func normRope8_1x4x32(th *engine.Thread, out []float32, x []float32, w []float32
 			kernel.Rope(y, cos, sin)
 		}
 	}
+}
+
+// %attn_pregate_heads-1 = attention %Qcur_rope-1, %cache_k-1, %cache_v-1, %pos {scale=0.17677669529663687 map=interleaved} : f32[1,4,32] at 1536
+// 256 a cell, 1024 of activations a row, 256 multiply-adds (f32) a row and cell
+func attentionF16F16_4x32of2_2(th *engine.Thread, out []float32, q []float32, keys []byte, values []byte, pos []int32, n int) {
+	th.Enter()
+	a := kernel.Attention{
+		Groups: 2,
+		Heads:  4,
+		K:      32,
+		Keys: kernel.Cache{
+			Bytes:  keys,
+			Cells:  256,
+			Dim:    32,
+			Format: kernel.F16,
+		},
+		Out:    out,
+		Pos:    pos,
+		Q:      q,
+		QHead:  32,
+		QToken: 128,
+		Scale:  0.17677669529663687,
+		Tiled:  false,
+		V:      32,
+		Values: kernel.Cache{
+			Bytes:  values,
+			Cells:  256,
+			Dim:    32,
+			Format: kernel.F16,
+		},
+	}
+	a.Part(th.Ith, th.Nth, th.Scratch(3232), th.Shared(4352))
+	th.Barrier()
+	a.Merge(th.Ith, th.Nth, th.Shared(4352))
 }
 
 // %gate_sigmoid-1 = sigmoid %gate-1 : f32[1,4,1,32] at 1024

@@ -41,6 +41,7 @@ var spec = engine.Model{
 	Plan: engine.Plan{
 		ArenaBytes:      147456,
 		ScratchFloats:   20736,
+		SharedFloats:    4352,
 		RecurrentFloats: 1408,
 		KVBytes:         65536,
 	},

@@ -505,7 +505,7 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	normRopeStore8_Tx2x32(th, m.cache(in, 0, 32768), m.kcurFlat_2, m.blk1AttnKNorm, in.Pos, 1)
 	storeRows_Tx2x32(th, m.cache(in, 32768, 32768), m.vcurFlat_2, in.Pos, 1)
 	th.Barrier()
-	attentionF16F16_4x32of2(th, m.attnPregateHeads_2, m.qcurRope_2, m.cache(in, 0, 32768), m.cache(in, 32768, 32768), in.Pos, 1)
+	attentionF16F16_4x32of2_2(th, m.attnPregateHeads_2, m.qcurRope_2, m.cache(in, 0, 32768), m.cache(in, 32768, 32768), in.Pos, 1)
 	th.Barrier()
 	sigmoid_1x4x1x32(th, m.gateSigmoid_2, m.qcurFull_2[32:], 1)
 	th.Barrier()

@@ -32,6 +32,7 @@ type Variant struct {
 type Plan struct {
 	ArenaBytes      int // activations of one step
 	ScratchFloats   int // of each thread
+	SharedFloats    int // of all threads of a team
 	RecurrentFloats int // recurrent state of one sequence, in one piece
 	KVBytes         int // KV cache of all sequences
 	Threads         int // where steps have no use for more; 0: they have

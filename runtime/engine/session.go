@@ -200,7 +200,7 @@ func (s *Session) SetThreads(decode, prompt int) {
 	team := func(n int) *Team {
 		n = max(1, min(n, MaxThreads))
 		if s.teams[n] == nil {
-			s.teams[n] = NewTeam(n, s.plan.ScratchFloats, weightsLost)
+			s.teams[n] = NewTeam(n, s.plan.ScratchFloats, s.plan.SharedFloats, weightsLost)
 		}
 		return s.teams[n]
 	}

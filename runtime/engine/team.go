@@ -18,6 +18,7 @@ type Team struct {
 	bar     barrier
 	start   gate // released once a step, and once more to end
 	fn      func(*Thread)
+	shared  []float32
 	quit    bool
 	fault   func(error) // a mapping failed under a thread; must not return
 
@@ -34,11 +35,12 @@ type Thread struct {
 	guarded  func() error // runs the team's fn
 }
 
-// NewTeam starts nth threads, each with room for scratch floats. The caller of Run is thread 0.
+// NewTeam starts nth threads, each with room for scratch floats, and all with
+// room for shared ones. The caller of Run is thread 0.
 // fault is told when the weights' file was truncated under a thread: the others
 // wait for it at a barrier for ever, so it must end the process.
-func NewTeam(nth, scratch int, fault func(error)) *Team {
-	t := &Team{threads: make([]Thread, nth), fault: fault}
+func NewTeam(nth, scratch, shared int, fault func(error)) *Team {
+	t := &Team{threads: make([]Thread, nth), shared: make([]float32, shared), fault: fault}
 	t.bar.init(nth)
 	t.start.init(nth)
 	for i := range t.threads {
@@ -158,6 +160,9 @@ func (th *Thread) Cut(n, grain int) (lo, hi int) {
 
 // Scratch returns n floats of this thread's own; their content is undefined.
 func (th *Thread) Scratch(n int) []float32 { return th.scratch[:n] }
+
+// Shared returns n floats that are the same for all threads; their content is undefined.
+func (th *Thread) Shared(n int) []float32 { return th.team.shared[:n] }
 
 // Looks before a waiting thread parks. Waking a parked thread takes some fifty
 // microseconds, as long as several kernels of a decode: where every thread has

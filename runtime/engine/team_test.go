@@ -9,7 +9,7 @@ import (
 // TestBarrier: after a barrier every thread sees what all wrote before it.
 func TestBarrier(t *testing.T) {
 	for _, nth := range []int{1, 2, 3, 8} {
-		team := NewTeam(nth, 0, nil)
+		team := NewTeam(nth, 0, 0, nil)
 		var sum atomic.Int64
 		bad := make([]int, nth)
 		const rounds = 200
@@ -60,7 +60,7 @@ func TestCut(t *testing.T) {
 }
 
 func TestRunDoesNotAllocate(t *testing.T) {
-	team := NewTeam(2, 16, nil)
+	team := NewTeam(2, 16, 0, nil)
 	defer team.Close()
 	fn := func(th *Thread) { th.Scratch(16)[0] = 1; th.Barrier() }
 	if n := testing.AllocsPerRun(100, func() { team.Run(fn) }); n > 0 {
@@ -72,7 +72,7 @@ func TestRunDoesNotAllocate(t *testing.T) {
 // and the team goes on afterwards.
 func TestAbort(t *testing.T) {
 	for _, nth := range []int{1, 2, 5} {
-		team := NewTeam(nth, 0, nil)
+		team := NewTeam(nth, 0, 0, nil)
 		for round := range 20 {
 			passed := make([]int, nth)
 			if team.Run(func(th *Thread) {
@@ -103,7 +103,7 @@ func TestAbort(t *testing.T) {
 
 // TestAbortWith: a context that ends late aborts nothing that comes after.
 func TestAbortWith(t *testing.T) {
-	team := NewTeam(2, 0, nil)
+	team := NewTeam(2, 0, 0, nil)
 	defer team.Close()
 	for range 200 {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -119,7 +119,7 @@ func TestAbortWith(t *testing.T) {
 
 // TestPanicPasses: a fault of a step is not taken for an abort.
 func TestPanicPasses(t *testing.T) {
-	team := NewTeam(1, 0, nil)
+	team := NewTeam(1, 0, 0, nil)
 	defer team.Close()
 	defer func() {
 		if recover() != "fault" {

@@ -7,22 +7,20 @@ import (
 )
 
 // AttendBlock is the number of cells between two adjustments of the running
-// maximum. Blocks count from cell 0, so that a result does not depend on how
-// a prompt is cut.
-const AttendBlock = 64
+// maximum. Blocks count from the first cell of a range, so that a result does
+// not depend on how a prompt is cut.
+const AttendBlock = 96
 
-// attendTokens is the number of tokens that share a decoded block of cells.
-const attendTokens = 8
+const (
+	attendTokens = 8  // tokens of a prompt that share a block while it is near
+	attendRows   = 8  // rows whose queries or results are near together
+	keyCells     = 24 // cells whose keys are, and
+	valueCells   = 32 // whose values are
+	ahead        = 32 // cells that memory is asked for in advance
 
-// A Cache is the keys or the values of one layer: cells of Cell bytes, Row bytes
-// of each for a group.
-type Cache struct {
-	Bytes     []byte
-	Cell, Row int
-	Decode    func(dst []float32, row []byte)
-	Dot       func(row []byte, x []float32) float32
-	Axpy      func(out []float32, p float32, row []byte)
-}
+	// scoreStride is the size of a row of scores: rows do not alias in a cache.
+	scoreStride = AttendBlock + vec.Lane
+)
 
 // An Attention is softmax(scale q·k) v over the cells up to each token's position.
 type Attention struct {
@@ -37,29 +35,36 @@ type Attention struct {
 	Scale         float32
 }
 
-// AttendScratch is the number of floats that Run needs for heads heads a group.
+// AttendScratch is the number of floats that a thread needs for heads heads a group.
 func AttendScratch(heads, k, v int) int {
 	r := attendTokens * heads
-	return r*(k+v+scoreStride+2) + AttendBlock*(k+v+vec.Lane) + vec.DotPart(r)
+	return r*(k+v+scoreStride+3) + max(k, v)/blockQ80*scoreStride + attendRows*v/blockQ80*valueCells
 }
 
-// scoreStride and vec.Lane more than V are strides that do not alias in a cache.
-const scoreStride = AttendBlock + vec.Lane
-
-// Run computes thread ith's share, of nth, of n tokens: every nth block of
-// tokens of a group. Nothing that is summed depends on the share.
+// Run computes thread ith's share, of nth, of a prompt of n tokens: every nth
+// block of tokens of a group. Nothing that is summed depends on the share.
 func (a *Attention) Run(n, ith, nth int, scratch []float32) {
-	if simd == nil || a.K%vec.Lane != 0 || a.V%vec.Lane != 0 {
+	if !a.vector() {
 		for i := ith; i < n*a.Heads; i += nth {
 			a.one(i/a.Heads, i%a.Heads)
 		}
 		return
 	}
-	blocks := (n + attendTokens - 1) / attendTokens
+	per := max(1, min(attendTokens, n*a.Groups/(4*nth)))
+	blocks := (n + per - 1) / per
+	var s state
 	for i := ith; i < blocks*a.Groups; i += nth {
-		t := i / a.Groups * attendTokens
-		a.block(i%a.Groups, t, min(attendTokens, n-t), scratch)
+		t := i / a.Groups * per
+		s.start(a, i%a.Groups, t, min(per, n-t), scratch)
+		s.attend(0, s.cells)
+		for r := range s.rows {
+			simd.Scale(s.result(r), s.out[r*a.V:], 1/s.sum[r])
+		}
 	}
+}
+
+func (a *Attention) vector() bool {
+	return simd != nil && a.K%vec.Lane == 0 && a.V%vec.Lane == 0
 }
 
 func (a *Attention) group(h int) int {
@@ -69,128 +74,167 @@ func (a *Attention) group(h int) int {
 	return h / (a.Heads / a.Groups)
 }
 
-func (a *Attention) one(t, h int) {
-	g, k, c := a.group(h), &a.Keys, &a.Values
-	Attend(a.Out[(t*a.Heads+h)*a.V:][:a.V], a.Q[t*a.QToken+h*a.QHead:][:a.K], k.Bytes[g*k.Row:], k.Cell, c.Bytes[g*c.Row:], c.Cell,
-		k.Row, c.Row, int(a.Pos[t])+1, a.Scale, k.Dot, c.Axpy)
+// A state is the rows of some tokens and the heads of a group, and what is
+// carried from one block of cells to the next. Row r is head r%per of token r/per.
+type state struct {
+	Attention
+	g, first, tokens, per, rows, cells int
+	q, score, out, most, sum           []float32
+	qscale                             []float32 // of a row in int16
+	scales, weights                    []float32 // of q8_0: [blocks,AttendBlock], [attendRows,V/32,valueCells]
 }
 
-// block computes tokens t0 to t0+n of the heads of group g. Row r of its
-// matrices is head r%per of token r/per.
-func (a *Attention) block(g, t0, n int, scratch []float32) {
+// start loads the queries of n tokens from t on and the heads of group g.
+func (s *state) start(a *Attention, g, t, n int, scratch []float32) {
 	take := func(n int) []float32 {
 		s := scratch[:n:n]
 		scratch = scratch[n:]
 		return s
 	}
 	per := a.Heads / a.Groups
-	rows, vs := n*per, a.V+vec.Lane
-	head := func(r int) (t, h int) {
-		if a.Tiled {
-			return t0 + r/per, r%per*a.Groups + g
-		}
-		return t0 + r/per, g*per + r%per
-	}
-	s := state{
-		q: take(rows * a.K), k: take(AttendBlock * a.K), v: take(AttendBlock * vs), score: take(rows * scoreStride),
-		out: take(rows * a.V), most: take(rows), sum: take(rows), part: take(vec.DotPart(rows)),
-	}
-	cells := 0
+	rows := n * per
+	*s = state{Attention: *a, g: g, first: t, tokens: n, per: per, rows: rows,
+		q: take(rows * a.K), score: take(rows * scoreStride), out: take(rows * a.V), most: take(rows), sum: take(rows), qscale: take(rows),
+		scales: take(max(a.K, a.V) / blockQ80 * scoreStride), weights: take(attendRows * a.V / blockQ80 * valueCells)}
 	for r := range rows {
-		t, h := head(r)
-		simd.Scale(s.q[r*a.K:][:a.K], a.Q[t*a.QToken+h*a.QHead:], a.Scale)
+		q := s.q[r*a.K:][:a.K]
+		simd.Scale(q, a.Q[(t+r/per)*a.QToken+s.head(r%per)*a.QHead:], a.Scale)
+		if a.Keys.Format == Q80 { // in place: row r's int16 end before row r's floats do
+			s.qscale[r] = simd.QuantizeI16(s.q[r*a.K/2:], q)
+		}
+		s.cells = max(s.cells, int(a.Pos[t+r/per])+1)
+	}
+	s.restart()
+}
+
+func (s *state) restart() {
+	for r := range s.rows {
 		s.most[r] = float32(math.Inf(-1))
-		cells = max(cells, int(a.Pos[t])+1)
 	}
 	clear(s.out)
 	clear(s.sum)
-	for c := 0; c < cells; c += AttendBlock {
-		m := min(AttendBlock, cells-c)
-		s.group, s.cell, s.next, s.ahead = g, c, c+m-1, min(AttendBlock, cells-c-m)
-		s.keys, s.values = 0, 0
+}
+
+// head is the number of head h of the group.
+func (s *state) head(h int) int {
+	if s.Tiled {
+		return h*s.Groups + s.g
+	}
+	return s.g*s.per + h
+}
+
+// result is row r's place in Out.
+func (s *state) result(r int) []float32 {
+	return s.Out[((s.first+r/s.per)*s.Heads+s.head(r%s.per))*s.V:][:s.V]
+}
+
+// attend adds cells from lo to hi, those that a token sees, to the state.
+func (s *state) attend(lo, hi int) {
+	for c := lo; c < hi; c += AttendBlock {
+		m := min(AttendBlock, hi-c)
 		// Tokens that see the same part of the block go together.
-		for t := 0; t < n; {
-			seen := min(m, int(a.Pos[t0+t])+1-c)
+		seen := func(t int) int { return min(m, int(s.Pos[s.first+t])+1-c) }
+		for t := 0; t < s.tokens; {
 			end := t + 1
-			for end < n && min(m, int(a.Pos[t0+end])+1-c) == seen {
+			for end < s.tokens && seen(end) == seen(t) {
 				end++
 			}
-			if seen > 0 {
-				a.attend(&s, t*per, end*per, seen)
+			if n := seen(t); n > 0 {
+				s.scores(t*s.per, end*s.per, c, n)
+				for r := t * s.per; r < end*s.per; r++ {
+					s.softmax(r, n)
+				}
+				s.weigh(t*s.per, end*s.per, c, n)
 			}
 			t = end
 		}
 	}
-	for r := range rows {
-		t, h := head(r)
-		simd.Scale(a.Out[(t*a.Heads+h)*a.V:][:a.V], s.out[r*a.V:], 1/s.sum[r])
+}
+
+// decode gives the scales of n cells of a cache from c on as floats.
+func (s *state) decode(of *Cache, scales []byte, c, n int) {
+	for b := range of.Dim / blockQ80 {
+		simd.WidenF16(s.scales[b*scoreStride:][:n], scales[2*(b*of.Cells+c):])
 	}
 }
 
-// A state is what block carries from one block of cells to the next.
-type state struct {
-	q, k, v, score, out, most, sum, part []float32
-
-	group, cell  int // the block's
-	keys, values int // how many of its rows are decoded
-	next, ahead  int // the cell that was prefetched last, and how many are left to be
-}
-
-// decode decodes rows of the block up to n, which are used while they are in
-// the nearest cache.
-func (a *Attention) decode(s *state, c *Cache, dst []float32, width, stride int, done *int, n int) {
-	for ; *done < n; *done++ {
-		c.Decode(dst[*done*stride:][:width], c.Bytes[(s.cell+*done)*c.Cell+s.group*c.Row:][:c.Row])
+// scores multiplies rows lo to hi with n cells from c on.
+func (s *state) scores(lo, hi, c, n int) {
+	f, row := s.Keys.Format, s.K
+	bytes, scales := s.Keys.group(s.g)
+	if f == Q80 {
+		s.decode(&s.Keys, scales, c, n)
+		row /= 2
 	}
-}
-
-// fewRows are so few that a sum of values may be interrupted.
-const fewRows = 16
-
-// attend adds the first cells of the block to rows lo to hi.
-func (a *Attention) attend(s *state, lo, hi, cells int) {
-	for c := 0; c < cells; c += 4 {
-		for range min(4, s.ahead) { // while these are multiplied, later ones come
-			s.next++
-			s.ahead--
-			simd.Prefetch(a.Keys.Bytes[s.next*a.Keys.Cell+s.group*a.Keys.Row:][:a.Keys.Row])
-			simd.Prefetch(a.Values.Bytes[s.next*a.Values.Cell+s.group*a.Values.Row:][:a.Values.Row])
+	for i := 0; i < n; i += keyCells {
+		k := vec.Keys{Format: f, K: s.K, Bytes: bytes[f.Bytes((c+i)*s.K):]}
+		if f == Q80 {
+			k.Scales, k.Stride = s.scales[i:], scoreStride
 		}
-		n := min(4, cells-c)
-		a.decode(s, &a.Keys, s.k, a.K, a.K, &s.keys, c+n)
-		simd.Dots(s.score[lo*scoreStride+c:], scoreStride, s.q[lo*a.K:], a.K, s.k[c*a.K:], a.K, hi-lo, n, a.K, s.part)
-	}
-	for r := lo; r < hi; r++ {
-		score := s.score[r*scoreStride:][:cells]
-		if most := simd.MaxOf(score); most > s.most[r] {
-			f := Exp(s.most[r] - most)
-			s.sum[r] *= f
-			simd.Scale(s.out[r*a.V:][:a.V], s.out[r*a.V:], f)
-			s.most[r] = most
+		far := ahead
+		for r := lo; r < hi; r += attendRows {
+			simd.Scores(s.score[r*scoreStride+i:], scoreStride, s.q[r*row:], k, min(attendRows, hi-r), min(keyCells, n-i), far)
+			far = 0
 		}
-		from := s.most[r]
-		if math.IsInf(float64(from), -1) { // every score so far is -Inf: none of them counts
-			from = 0
+	}
+	if f == Q80 {
+		for r := lo; r < hi; r++ {
+			x := s.score[r*scoreStride:][:n]
+			simd.Scale(x, x, s.qscale[r])
 		}
-		s.sum[r] += simd.ExpSum(score, score, from)
-	}
-	step := cells
-	if hi-lo <= fewRows {
-		step = min(cells, 8)
-	}
-	vs := a.V + vec.Lane
-	for c := 0; c < cells; c += step {
-		n := min(step, cells-c)
-		a.decode(s, &a.Values, s.v, a.V, vs, &s.values, c+n)
-		simd.Gemm(s.out[lo*a.V:], a.V, s.score[lo*scoreStride+c:], scoreStride, 1, s.v[c*vs:], vs, hi-lo, a.V, n, true)
 	}
 }
 
-// Attend writes softmax(scale q·k) v over the first cells of a cache to out.
-// Row c of the keys is keys[c*keyStride:] in the format that dot reads, and
-// values likewise with axpy.
-func Attend(out, q []float32, keys []byte, keyStride int, values []byte, valueStride, keyBytes, valueBytes, cells int, scale float32,
-	dot func(w []byte, x []float32) float32, axpy func(out []float32, p float32, v []byte)) {
+// softmax replaces row r's n scores by their weights.
+func (s *state) softmax(r, n int) {
+	x := s.score[r*scoreStride:][:n]
+	s.raise(r, simd.MaxOf(x))
+	s.sum[r] += simd.ExpSum(x, x, s.base(r))
+}
+
+// raise makes most, if it is more, the maximum of row r's scores.
+func (s *state) raise(r int, most float32) {
+	if most > s.most[r] {
+		f := Exp(s.most[r] - most)
+		s.sum[r] *= f
+		simd.Scale(s.out[r*s.V:][:s.V], s.out[r*s.V:], f)
+		s.most[r] = most
+	}
+}
+
+// base is what is subtracted from row r's scores: where all so far are -Inf, none of them counts.
+func (s *state) base(r int) float32 {
+	if math.IsInf(float64(s.most[r]), -1) {
+		return 0
+	}
+	return s.most[r]
+}
+
+// weigh adds n cells from c on, times their weights, to rows lo to hi.
+func (s *state) weigh(lo, hi, c, n int) {
+	f, blocks := s.Values.Format, s.V/blockQ80
+	bytes, scales := s.Values.group(s.g)
+	if f == Q80 {
+		s.decode(&s.Values, scales, c, n)
+	}
+	for i := 0; i < n; i += valueCells {
+		m, far := min(valueCells, n-i), ahead
+		for r := lo; r < hi; r += attendRows {
+			p, ldp, ldb, rows := s.score[r*scoreStride+i:], scoreStride, 0, min(attendRows, hi-r)
+			if f == Q80 {
+				simd.ScaleWeights(s.weights, valueCells, p, scoreStride, s.scales[i:], scoreStride, rows, blocks, m)
+				p, ldp, ldb = s.weights, blocks*valueCells, valueCells
+			}
+			simd.Weigh(s.out[r*s.V:], s.V, p, ldp, ldb, f, bytes[f.Bytes((c+i)*s.V):], s.V, rows, m, far)
+			far = 0
+		}
+	}
+}
+
+// one is a token's head in plain Go.
+func (a *Attention) one(t, h int) {
+	g, cells := a.group(h), int(a.Pos[t])+1
+	out, q := a.Out[(t*a.Heads+h)*a.V:][:a.V], a.Q[t*a.QToken+h*a.QHead:][:a.K]
 	clear(out)
 	var score [AttendBlock]float32
 	m, sum := float32(math.Inf(-1)), float32(0)
@@ -198,7 +242,7 @@ func Attend(out, q []float32, keys []byte, keyStride int, values []byte, valueSt
 		s := score[:min(AttendBlock, cells-c)]
 		top := m
 		for i := range s {
-			s[i] = float32(dot(keys[(c+i)*keyStride:][:keyBytes], q) * scale)
+			s[i] = float32(a.Keys.dot(g, c+i, q) * a.Scale)
 			top = max(top, s[i])
 		}
 		if top > m {
@@ -216,10 +260,97 @@ func Attend(out, q []float32, keys []byte, keyStride int, values []byte, valueSt
 		for i := range s {
 			p := Exp(s[i] - from)
 			sum += p
-			axpy(out, p, values[(c+i)*valueStride:][:valueBytes])
+			a.Values.axpy(out, p, g, c+i)
 		}
 	}
 	for i := range out {
 		out[i] /= sum
+	}
+}
+
+// One token is cut into ranges of cells instead: at most mostRanges, of
+// leastRange cells at least, by its depth alone.
+const (
+	mostRanges = 32
+	leastRange = 3 * AttendBlock
+)
+
+// ranges is the number of ranges of so many cells, and the size of all but the last.
+func ranges(cells int) (n, size int) {
+	size = max(leastRange, ((cells+mostRanges-1)/mostRanges+AttendBlock-1)/AttendBlock*AttendBlock)
+	return (cells + size - 1) / size, size
+}
+
+// AttendShared is the number of floats that threads share for one token of heads heads.
+func AttendShared(heads, v int) int { return mostRanges * heads * (v + 2) }
+
+// A part is what a range gives for the heads of a group.
+type part struct{ out, most, sum []float32 }
+
+// part is range r of group g.
+func (a *Attention) part(shared []float32, r, g int) part {
+	per := a.Heads / a.Groups
+	i := (r*a.Groups + g) * per
+	stats := shared[mostRanges*a.Heads*a.V+2*i:]
+	return part{shared[i*a.V:][:per*a.V], stats[:per], stats[per : 2*per]}
+}
+
+// Part computes thread ith's share, of nth, of the ranges of one token. After a
+// barrier Merge makes the result of what all threads left in shared.
+func (a *Attention) Part(ith, nth int, scratch, shared []float32) {
+	if !a.vector() {
+		return
+	}
+	cells := int(a.Pos[0]) + 1
+	n, size := ranges(cells)
+	var s state
+	for g := range a.Groups {
+		ready := false
+		for r := range n {
+			if (r*a.Groups+g)%nth != ith {
+				continue
+			}
+			if !ready {
+				s.start(a, g, 0, 1, scratch)
+				ready = true
+			}
+			p := a.part(shared, r, g)
+			s.out, s.most, s.sum = p.out, p.most, p.sum
+			s.restart()
+			s.attend(r*size, min(r*size+size, cells))
+		}
+	}
+}
+
+// Merge computes thread ith's share, of nth, of the heads of one token.
+func (a *Attention) Merge(ith, nth int, shared []float32) {
+	if !a.vector() {
+		for h := ith; h < a.Heads; h += nth {
+			a.one(0, h)
+		}
+		return
+	}
+	n, _ := ranges(int(a.Pos[0]) + 1)
+	for h := ith; h < a.Heads; h += nth {
+		g, i := h/(a.Heads/a.Groups), h%(a.Heads/a.Groups)
+		if a.Tiled {
+			g, i = h%a.Groups, h/a.Groups
+		}
+		most := float32(math.Inf(-1))
+		for r := range n {
+			most = max(most, a.part(shared, r, g).most[i])
+		}
+		if math.IsInf(float64(most), -1) {
+			most = 0
+		}
+		out, sum := a.Out[h*a.V:][:a.V], float32(0)
+		clear(out)
+		for r := range n {
+			p := a.part(shared, r, g)
+			f := Exp(p.most[i] - most)
+			sum += float32(f * p.sum[i])
+			simd.MulAdd(out, out, p.out[i*a.V:][:a.V], f)
+		}
+		simd.Scale(out, out, 1/sum)
 	}
 }

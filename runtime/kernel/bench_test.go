@@ -154,32 +154,22 @@ func matmulWork(r *rand.Rand, n int) work {
 }
 
 func attendWork(r *rand.Rand, kind string, n, depth int) work {
-	cells := depth + n
-	k, _ := quant.ByName(kind)
-	pair := caches(r, 1, benchKV, benchHead)[kind]
-	size := k.RowBytes(benchHead) * benchKV
-	some := normal(r, 1<<16, 1)
-	for i := range pair {
-		b := make([]byte, cells*size)
-		for c := range cells * benchKV {
-			k.Quantize(b[c*size/benchKV:][:size/benchKV], some[c%100*7:][:benchHead])
-		}
-		pair[i].Bytes = b
-	}
-	pos := make([]int32, n)
-	for i := range pos {
-		pos[i] = int32(depth + i)
-	}
-	q, out := normal(r, n*benchQ*benchHead, 1), make([]float32, n*benchQ*benchHead)
-	a := Attention{Heads: benchQ, Groups: benchKV, K: benchHead, V: benchHead, Q: q, QToken: benchQ * benchHead, QHead: benchHead, Out: out,
-		Keys: pair[0], Values: pair[1], Pos: pos, Scale: 0.0625}
+	f := formats[kind]
+	a := newAttention(r, f, f, depth, n, benchKV, benchQ/benchKV, benchHead, benchHead)
+	a.Scale = 0.0625
 	macs := 0
-	for _, p := range pos {
+	for _, p := range a.Pos {
 		macs += 2 * (int(p) + 1) * benchQ * benchHead
 	}
 	w := work{name: fmt.Sprintf("attention %s of %d at %d", kind, n, depth), macs: macs, run: func(ith, nth int, scratch []float32) { a.Run(n, ith, nth, scratch) }}
 	if n == 1 {
-		w.bytes = 2 * cells * size
+		w.bytes = len(a.Keys.Bytes) + len(a.Values.Bytes)
+		shared := make([]float32, AttendShared(benchQ, benchHead))
+		// Threads do not wait for each other: what Merge reads may be of the run before.
+		w.run = func(ith, nth int, scratch []float32) {
+			a.Part(ith, nth, scratch, shared)
+			a.Merge(ith, nth, shared)
+		}
 	}
 	return w
 }

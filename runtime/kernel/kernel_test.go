@@ -228,95 +228,6 @@ func TestConv(t *testing.T) {
 	}
 }
 
-// TestAttend compares with plain softmax, on both sides of a block of cells.
-func TestAttend(t *testing.T) {
-	const dim, vdim, heads = 24, 10, 2
-	r := rand.New(rand.NewPCG(4, 1))
-	for _, cells := range []int{1, 2, 63, 64, 65, 200} {
-		for _, by := range []float64{1, 30} { // flat and peaked
-			keys, values := make([]byte, cells*heads*dim*4), make([]byte, cells*heads*vdim*4)
-			k, v, q := normal(r, cells*heads*dim, 1), normal(r, cells*heads*vdim, 1), normal(r, dim, by)
-			quant.QuantizeF32(keys, k)
-			quant.QuantizeF32(values, v)
-			want := make([]float64, vdim)
-			score, m, total := make([]float64, cells), math.Inf(-1), 0.0
-			for c := range score {
-				for i := range dim {
-					score[c] += 0.2 * float64(q[i]) * float64(k[(c*heads+1)*dim+i])
-				}
-				m = max(m, score[c])
-			}
-			for _, s := range score {
-				total += math.Exp(s - m)
-			}
-			for c, s := range score {
-				for i := range want {
-					want[i] += math.Exp(s-m) / total * float64(v[(c*heads+1)*vdim+i])
-				}
-			}
-			out := make([]float32, vdim)
-			Attend(out, q, keys[4*dim:], 4*heads*dim, values[4*vdim:], 4*heads*vdim, 4*dim, 4*vdim, cells, 0.2, quant.DotF32F32, AxpyF32)
-			near(t, "Attend", out, want, 2e-5)
-		}
-	}
-	// A cell that is not read may hold anything; one that is shows.
-	keys, values, q := make([]byte, 3*4), make([]byte, 3*4), []float32{1}
-	quant.QuantizeF32(values, []float32{5, 5, nan})
-	out := make([]float32, 1)
-	Attend(out, q, keys, 4, values, 4, 4, 4, 2, 1, quant.DotF32F32, AxpyF32)
-	if out[0] != 5 {
-		t.Errorf("a cell behind the last changes the result to %v", out[0])
-	}
-	Attend(out, q, keys, 4, values, 4, 4, 4, 3, 1, quant.DotF32F32, AxpyF32)
-	if out[0] == out[0] {
-		t.Errorf("a NaN value is lost: %v", out[0])
-	}
-}
-
-// TestAttendInfinite: a score of -Inf counts nothing, a whole block of them
-// neither; where all are -Inf, or one is NaN or +Inf, the result is NaN.
-func TestAttendInfinite(t *testing.T) {
-	const cells = AttendBlock + 2
-	for _, c := range []struct {
-		name string
-		key  func(cell int) float32
-		want float32
-	}{
-		{"all finite", func(int) float32 { return 0 }, 3},
-		{"a block of -Inf", func(c int) float32 {
-			if c < AttendBlock {
-				return -inf
-			}
-			return 0
-		}, 3},
-		{"all -Inf", func(int) float32 { return -inf }, nan},
-		{"one +Inf", func(c int) float32 {
-			if c == 1 {
-				return inf
-			}
-			return 0
-		}, nan},
-		{"one NaN", func(c int) float32 {
-			if c == 1 {
-				return nan
-			}
-			return 0
-		}, nan},
-	} {
-		k, v := make([]float32, cells), make([]float32, cells)
-		for i := range k {
-			k[i], v[i] = c.key(i), 3
-		}
-		keys, values, out := make([]byte, 4*cells), make([]byte, 4*cells), make([]float32, 1)
-		quant.QuantizeF32(keys, k)
-		quant.QuantizeF32(values, v)
-		Attend(out, []float32{1}, keys, 4, values, 4, 4, 4, cells, 1, quant.DotF32F32, AxpyF32)
-		if out[0] != c.want && (out[0] == out[0] || c.want == c.want) {
-			t.Errorf("%s: %v, want %v", c.name, out[0], c.want)
-		}
-	}
-}
-
 // head makes a delta head over n tokens; its keys have about length 1.
 func head(r *rand.Rand, n, k, v int, decay func() float64) *DeltaHead {
 	h := &DeltaHead{K: k, V: v, QStride: k + 1, VStride: v + 2, OStride: v, GStride: 2, Scale: 0.25,
@@ -444,10 +355,5 @@ func TestViews(t *testing.T) {
 	}
 	if Floats(nil) != nil || Int32s(nil) != nil {
 		t.Error("views of nothing are not nil")
-	}
-	out := []float32{1, 1}
-	AxpyF32(out, 2, b)
-	if !slices.Equal(out, []float32{4, -3}) {
-		t.Errorf("AxpyF32 gives %v", out)
 	}
 }

@@ -48,9 +48,6 @@ func DequantizeQ80(dst []float32, src []byte) {
 	simd.WidenQ80(dst, src)
 }
 
-// DequantizeF32 is quant.DequantizeF32 for rows aligned to 4 bytes.
-func DequantizeF32(dst []float32, src []byte) { copy(dst, Floats(src)[:len(dst)]) }
-
 // The rows below are elementwise functions over all of dst.
 
 // ExpRow writes e^x.

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -28,7 +27,7 @@ func TestTargets(t *testing.T) {
 		name string
 		f    func(*testing.T)
 	}{
-		{"Norms", TestNorms}, {"Rope", TestRope}, {"TopK", TestTopK}, {"Conv", TestConv}, {"Attend", TestAttend},
+		{"Norms", TestNorms}, {"Rope", TestRope}, {"TopK", TestTopK}, {"Conv", TestConv},
 		{"Delta", TestDelta}, {"DeltaCuts", TestDeltaCuts},
 	} {
 		targets(t, func(t *testing.T) { t.Run(c.name, c.f) })
@@ -70,107 +69,6 @@ func TestDeltaVector(t *testing.T) {
 				h.Step(n)
 				near(t, "Step", h.Out, out, 1e-5)
 				near(t, "state of Step", h.State, state, 1e-5)
-			}
-		}
-	})
-}
-
-// caches gives keys and values of a layer in every format.
-func caches(r *rand.Rand, cells, groups, dim int) map[string][2]Cache {
-	k, v := normal(r, cells*groups*dim, 1), normal(r, cells*groups*dim, 1)
-	out := map[string][2]Cache{}
-	for _, c := range []struct {
-		name   string
-		decode func([]float32, []byte)
-		axpy   func([]float32, float32, []byte)
-	}{{"f16", DequantizeF16, quant.AxpyF16}, {"q8_0", DequantizeQ80, quant.AxpyQ80}, {"f32", DequantizeF32, AxpyF32}} {
-		kind, _ := quant.ByName(c.name)
-		var pair [2]Cache
-		for i, x := range [][]float32{k, v} {
-			b := make([]byte, cells*groups*kind.RowBytes(dim))
-			kind.Quantize(b, x)
-			pair[i] = Cache{b, groups * kind.RowBytes(dim), kind.RowBytes(dim), c.decode, kind.DotF32, c.axpy}
-		}
-		out[c.name] = pair
-	}
-	return out
-}
-
-// TestAttention: every format, head layout and target against plain Go; the
-// cut of threads and of tokens changes no bit.
-func TestAttention(t *testing.T) {
-	const groups, per, dim, n, past = 2, 4, 32, 83, 41
-	r := rand.New(rand.NewPCG(8, 1))
-	formats := caches(r, n+past, groups, dim)
-	q, pos := normal(r, n*groups*per*dim, 2), make([]int32, n)
-	for i := range pos {
-		pos[i] = int32(past + i)
-	}
-	for _, name := range []string{"f32", "f16", "q8_0"} {
-		for _, tiled := range []bool{false, true} {
-			run := func(nth int, cuts ...int) []float32 {
-				out := make([]float32, len(q))
-				scratch := make([]float32, AttendScratch(per, dim, dim))
-				for i := range scratch {
-					scratch[i] = nan
-				}
-				at := 0
-				for _, m := range cuts {
-					a := Attention{Heads: groups * per, Groups: groups, Tiled: tiled, K: dim, V: dim, Q: q[at*groups*per*dim:], QToken: groups * per * dim, QHead: dim,
-						Out: out[at*groups*per*dim:], Keys: formats[name][0], Values: formats[name][1], Pos: pos[at:], Scale: 0.2}
-					for ith := range nth {
-						a.Run(m, ith, nth, scratch)
-					}
-					at += m
-				}
-				return out
-			}
-			Use("portable")
-			var want []float64
-			for _, x := range run(1, n) {
-				want = append(want, float64(x))
-			}
-			targets(t, func(t *testing.T) {
-				got := run(1, n)
-				near(t, fmt.Sprint(name, " tiled ", tiled), got, want, 2e-5)
-				for _, cuts := range [][]int{{64, 19}, {1, 82}, {40, 40, 3}} {
-					if !slices.Equal(got, run(3, cuts...)) {
-						t.Errorf("%s: cuts %v on three threads give other bits", name, cuts)
-					}
-				}
-			})
-		}
-	}
-}
-
-// TestAttentionInfinite: as TestAttendInfinite, through Run.
-func TestAttentionInfinite(t *testing.T) {
-	const dim, cells = 16, AttendBlock + 2
-	targets(t, func(t *testing.T) {
-		for _, c := range []struct {
-			name string
-			bad  float32
-			from int
-			to   int
-			want float32
-		}{{"a block of -Inf", -inf, 0, AttendBlock, 3}, {"all -Inf", -inf, 0, cells, nan}, {"one +Inf", inf, 1, 2, nan}, {"one NaN", nan, 1, 2, nan}, {"all NaN", nan, 0, cells, nan}} {
-			k, v, q := make([]float32, cells*dim), slices.Repeat([]float32{3}, cells*dim), make([]float32, dim)
-			for i := c.from; i < c.to; i++ {
-				k[i*dim] = c.bad
-			}
-			q[0] = 1
-			keys, values := make([]byte, 4*len(k)), make([]byte, 4*len(v))
-			quant.QuantizeF32(keys, k)
-			quant.QuantizeF32(values, v)
-			out := make([]float32, dim)
-			a := Attention{Heads: 1, Groups: 1, K: dim, V: dim, Q: q, QToken: dim, QHead: dim, Out: out, Scale: 1, Pos: []int32{cells - 1},
-				Keys: Cache{keys, 4 * dim, 4 * dim, DequantizeF32, quant.DotF32F32, AxpyF32}, Values: Cache{values, 4 * dim, 4 * dim, DequantizeF32, quant.DotF32F32, AxpyF32}}
-			a.Run(1, 0, 1, make([]float32, AttendScratch(1, dim, dim)))
-			for _, x := range out {
-				if x != c.want && (x == x || c.want == c.want) {
-					t.Errorf("%s: %v, want %v", c.name, out, c.want)
-					break
-				}
 			}
 		}
 	})
@@ -280,7 +178,7 @@ func TestNoAllocations(t *testing.T) {
 		r := rand.New(rand.NewPCG(12, 1))
 		scratch := make([]float32, 1<<18)
 		h := head(r, 70, 16, 16, func() float64 { return -0.1 })
-		pair, pos, ids := caches(r, 70, 1, 32)["f16"], []int32{3, 69}, make([]int32, 10)
+		a, shared, ids := newAttention(r, F16, Q80, 900, 2, 1, 2, 32, 32), make([]float32, AttendShared(2, 32)), make([]int32, 10)
 		x, y, w := normal(r, 4096, 1), make([]float32, 4096), normal(r, 4096, 1)
 		bytes := make([]byte, 4*4096)
 		for _, c := range []struct {
@@ -289,10 +187,9 @@ func TestNoAllocations(t *testing.T) {
 		}{
 			{"Chunks", func() { d := *h; d.Chunks(70, 64, scratch) }},
 			{"Step", func() { d := *h; d.Step(3) }},
-			{"Attention", func() {
-				a := Attention{Heads: 2, Groups: 1, K: 32, V: 32, Q: x, QToken: 64, QHead: 32, Out: y, Keys: pair[0], Values: pair[1], Pos: pos, Scale: 1}
-				a.Run(2, 0, 1, scratch)
-			}},
+			{"Attention", func() { b := *a; b.Run(2, 0, 1, scratch) }},
+			{"Attention in ranges", func() { b := *a; b.Part(0, 1, scratch, shared); b.Merge(0, 1, shared) }},
+			{"Store", func() { a.Values.Store(0, 3, x[:32]) }},
 			{"MatMul", func() { MatMul(y, 32, x, 64, bytes, 128, DequantizeF16, 0, 32, 9, 64, scratch) }},
 			{"Conv", func() { Conv(y, 64, scratch[1000:], 64, x, 64, w, 4, 9, 64, scratch) }},
 			{"TopK", func() { TopK(y[:10], ids, x[:512], true, 0, 1) }},

@@ -1,10 +1,6 @@
 package kernel
 
-import (
-	"unsafe"
-
-	"qnc/runtime/quant"
-)
+import "unsafe"
 
 // Floats views little-endian float32 bytes, 4-byte aligned as the arena and the weights file are.
 func Floats(b []byte) []float32 {
@@ -26,6 +22,3 @@ func Int32s(b []byte) []int32 {
 func Bytes(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }
-
-// AxpyF32 adds p·v to out, v a row of float32 as stored.
-func AxpyF32(out []float32, p float32, v []byte) { quant.Axpy(out, p, Floats(v)) }

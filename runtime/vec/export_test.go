@@ -2,6 +2,7 @@ package vec
 
 import (
 	_ "embed"
+	"fmt"
 	"math"
 	"sync"
 	"unsafe"
@@ -15,6 +16,8 @@ var avx512Text string
 var Interpreted = sync.OnceValue(func() *Funcs { return interpret(avx512Text, "AVX512") })
 
 func word(p *float32) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }
+
+func at(p *byte) uint64 { return uint64(uintptr(unsafe.Pointer(p))) }
 
 func base(x []float32) []uint64 {
 	return []uint64{word(unsafe.SliceData(x)), uint64(len(x)), uint64(cap(x))}
@@ -117,5 +120,23 @@ func interpret(text, suffix string) *Funcs {
 			}
 		}
 	}
+	for i, format := range []string{"F32", "F16", "Q80"} {
+		for j, rows := range rowTiles {
+			scores, weigh := load(fmt.Sprintf("scores%sx%d", format, rows)), load(fmt.Sprintf("weigh%sx%d", format, rows))
+			f.scores[i][j] = func(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds, k, cells, ahead, step int) {
+				scores([]uint64{word(out), uint64(ldo), word(q), uint64(groups), at(keys), word(scales)}, ints(lds, k, cells, ahead, step))
+			}
+			f.weigh[i][j] = func(out *float32, ldo int, p *float32, ldp, ldb, groups int, values *byte, v, cells, ahead int) {
+				weigh([]uint64{word(out), uint64(ldo), word(p)}, ints(ldp, ldb, groups), []uint64{at(values)}, ints(v, cells, ahead))
+			}
+		}
+	}
+	weights, words := load("scaleWeights"), load("quantizeI16")
+	f.scaleWeights = func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int) {
+		weights([]uint64{word(dst), uint64(ldd), word(p), uint64(ldp), word(d)}, ints(lds, rows, blocks, cells))
+	}
+	q8 := load("quantizeQ80")
+	f.quantizeQ80 = func(q, d *byte, lds int, x []float32) { q8([]uint64{at(q), at(d), uint64(lds)}, base(x)) }
+	f.quantizeI16 = func(dst *float32, x []float32) float32 { return low(words([]uint64{word(dst)}, base(x))) }
 	return f
 }

@@ -90,6 +90,22 @@ func TestGuardPages(t *testing.T) {
 				}
 			}
 		}
+		for _, m := range []int{1, 2, 3, 4, 9} {
+			for _, n := range []int{1, 2, 3, 5} {
+				for _, f := range []vec.Format{vec.F32, vec.F16, vec.Q80} {
+					q := fl(m * 64)
+					if f == vec.Q80 {
+						q = fl(m * 32)
+					}
+					cells := place(t, f.Bytes(n*64), end)
+					v.Scores(fl(m*(n+1)), n+1, q, vec.Keys{Format: f, K: 64, Bytes: cells, Scales: fl(2 * n), Stride: n}, m, n, 1<<20)
+					v.Weigh(fl(m*64), 64, fl(m*2*n), 2*n, n, f, cells, 64, m, n, 1<<20)
+				}
+				v.ScaleWeights(fl(m*2*16), 16, fl(m*16), 16, fl(2*16), 16, m, 2, n)
+			}
+			v.QuantizeI16(fl(16*m/2), fl(16*m))
+			v.QuantizeQ80(place(t, 32*m, end), place(t, 10*m-8, end), 10, fl(32*m))
+		}
 		v.Transpose(fl(16*8), 16, fl(16*8), 8, 16, 8)
 		v.DeltaStep(fl(16*3), fl(16), fl(16), fl(3), fl(3), 1, 1, 1)
 		v.Solve8(fl(8*16), 16, fl(7*9+7), 9, 16)

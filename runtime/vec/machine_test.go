@@ -170,7 +170,14 @@ func (m *machine) get(o operand) uint64 {
 
 func (m *machine) scalarStep(in *instr) {
 	dst := in.arg[len(in.arg)-1]
-	put := func(x uint64) { m.r[dst.n] = x; m.zero, m.less = x == 0, int64(x) < 0 }
+	put := func(x uint64) {
+		if dst.kind == 'r' {
+			m.r[dst.n] = x
+		} else {
+			*(*uint64)(m.address(dst)) = x
+		}
+		m.zero, m.less = x == 0, int64(x) < 0
+	}
 	switch in.op {
 	case "MOVQ":
 		if dst.kind == 'r' {
@@ -190,8 +197,9 @@ func (m *machine) scalarStep(in *instr) {
 		m.r[dst.n] = uint64(*(*uint16)(m.address(in.arg[0])))
 	case "LEAQ":
 		m.r[dst.n] = uint64(uintptr(m.address(in.arg[0])))
+	case "PREFETCHT0":
 	case "ADDQ":
-		put(m.r[dst.n] + m.get(in.arg[0]))
+		put(m.get(dst) + m.get(in.arg[0]))
 	case "SUBQ":
 		put(m.r[dst.n] - m.get(in.arg[0]))
 	case "XORQ":
@@ -202,6 +210,8 @@ func (m *machine) scalarStep(in *instr) {
 		put(m.r[dst.n] - 1)
 	case "SHRQ":
 		put(m.r[dst.n] >> in.arg[0].n)
+	case "SHLQ":
+		put(m.r[dst.n] << in.arg[0].n)
 	case "SHLXQ":
 		m.r[dst.n] = m.get(in.arg[1]) << (m.get(in.arg[0]) & 63)
 	case "TESTQ":
@@ -353,6 +363,11 @@ func (m *machine) vectorStep(in *instr) {
 				out[i] = uint32(int32(x) >> imm)
 			}
 		}
+	case "VPMADDWD":
+		b, a := src(0), src(1)
+		for i := range n {
+			out[i] = uint32(int32(int16(a[i]))*int32(int16(b[i])) + int32(a[i])>>16*(int32(b[i])>>16))
+		}
 	case "VCVTDQ2PS":
 		for i, x := range src(0) {
 			out[i] = u(float32(int32(x)))
@@ -455,6 +470,18 @@ func (m *machine) movesAndDoubles(in *instr) {
 		for i, b := range unsafe.Slice((*int8)(m.address(in.arg[0])), n) {
 			out[i] = uint32(int32(b))
 		}
+	case "VPMOVSXBW":
+		for i, b := range unsafe.Slice((*int8)(m.address(in.arg[0])), 2*n) {
+			out[i/2] |= uint32(uint16(int16(b))) << (16 * (i % 2))
+		}
+	case "VMOVLPS":
+		copy(unsafe.Slice((*uint32)(m.address(dst)), 2), m.z[in.arg[0].n][:])
+		return
+	case "VPMOVDW":
+		for i, x := range m.z[in.arg[0].n] {
+			*(*uint16)(unsafe.Add(m.address(dst), 2*i)) = uint16(x)
+		}
+		return
 	case "VPMOVDB":
 		for i, x := range m.z[in.arg[0].n] {
 			*(*byte)(unsafe.Add(m.address(dst), i)) = byte(x)

@@ -158,6 +158,75 @@ func taps4AVX2(dst *float32, w *float32, channels int)
 //go:noescape
 func conv4AVX2(y *float32, r0 *float32, r1 *float32, r2 *float32, r3 *float32, taps *float32, channels int)
 
+//go:noescape
+func scoresF32x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x4AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x4AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x2AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x2AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x1AVX2(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x1AVX2(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+// scaleWeightsAVX2 writes p d for each row and block, of cells rounded up to 16; sizes of rows in bytes, those of dst dense.
+//
+//go:noescape
+func scaleWeightsAVX2(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
+
+// quantizeI16AVX2 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
+//
+//go:noescape
+func quantizeI16AVX2(dst *float32, x []float32) (ret float32)
+
+// quantizeQ80AVX2 encodes whole blocks of 32 as quant.QuantizeQ80 does, q one after the other and d lds bytes apart.
+//
+//go:noescape
+func quantizeQ80AVX2(q *byte, d *byte, lds int, x []float32)
+
 // addAVX512 writes x + y.
 //
 //go:noescape
@@ -328,3 +397,72 @@ func taps4AVX512(dst *float32, w *float32, channels int)
 //
 //go:noescape
 func conv4AVX512(y *float32, r0 *float32, r1 *float32, r2 *float32, r3 *float32, taps *float32, channels int)
+
+//go:noescape
+func scoresF32x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF32x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF32x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresF16x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighF16x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x4AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x4AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x2AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x2AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+//go:noescape
+func scoresQ80x1AVX512(out *float32, ldo int, q *float32, groups int, keys *byte, scales *float32, lds int, k int, cells int, ahead int, step int)
+
+//go:noescape
+func weighQ80x1AVX512(out *float32, ldo int, p *float32, ldp int, ldb int, groups int, values *byte, v int, cells int, ahead int)
+
+// scaleWeightsAVX512 writes p d for each row and block, of cells rounded up to 16; sizes of rows in bytes, those of dst dense.
+//
+//go:noescape
+func scaleWeightsAVX512(dst *float32, ldd int, p *float32, ldp int, d *float32, lds int, rows int, blocks int, cells int)
+
+// quantizeI16AVX512 writes x/s rounded as int16, s = max|x|/32767, and returns s: NaN where x has a NaN or an infinity, 0 where it is below 2^-110. len(x) is a multiple of 16.
+//
+//go:noescape
+func quantizeI16AVX512(dst *float32, x []float32) (ret float32)
+
+// quantizeQ80AVX512 encodes whole blocks of 32 as quant.QuantizeQ80 does, q one after the other and d lds bytes apart.
+//
+//go:noescape
+func quantizeQ80AVX512(q *byte, d *byte, lds int, x []float32)

@@ -37,6 +37,12 @@ var AVX2 = Funcs{
 	solve8:     solve8AVX2,
 	taps4:      taps4AVX2,
 	conv4:      conv4AVX2,
+
+	scores:       [3][3]scoreTile{{scoresF32x4AVX2, scoresF32x2AVX2, scoresF32x1AVX2}, {scoresF16x4AVX2, scoresF16x2AVX2, scoresF16x1AVX2}, {scoresQ80x4AVX2, scoresQ80x2AVX2, scoresQ80x1AVX2}},
+	weigh:        [3][3]weighTile{{weighF32x4AVX2, weighF32x2AVX2, weighF32x1AVX2}, {weighF16x4AVX2, weighF16x2AVX2, weighF16x1AVX2}, {weighQ80x4AVX2, weighQ80x2AVX2, weighQ80x1AVX2}},
+	scaleWeights: scaleWeightsAVX2,
+	quantizeI16:  quantizeI16AVX2,
+	quantizeQ80:  quantizeQ80AVX2,
 }
 
 // AVX512 is the table of AVX-512 F, BW, DQ and VL.
@@ -81,6 +87,12 @@ var AVX512 = Funcs{
 	solve8:     solve8AVX512,
 	taps4:      taps4AVX512,
 	conv4:      conv4AVX512,
+
+	scores:       [3][3]scoreTile{{scoresF32x4AVX512, scoresF32x2AVX512, scoresF32x1AVX512}, {scoresF16x4AVX512, scoresF16x2AVX512, scoresF16x1AVX512}, {scoresQ80x4AVX512, scoresQ80x2AVX512, scoresQ80x1AVX512}},
+	weigh:        [3][3]weighTile{{weighF32x4AVX512, weighF32x2AVX512, weighF32x1AVX512}, {weighF16x4AVX512, weighF16x2AVX512, weighF16x1AVX512}, {weighQ80x4AVX512, weighQ80x2AVX512, weighQ80x1AVX512}},
+	scaleWeights: scaleWeightsAVX512,
+	quantizeI16:  quantizeI16AVX512,
+	quantizeQ80:  quantizeQ80AVX512,
 }
 
 // ForTarget is the table of a target of package cpu, nil where plain Go is meant.

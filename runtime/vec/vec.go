@@ -48,6 +48,12 @@ type Funcs struct {
 	solve8     func(u *float32, ldu int, a *float32, lda, n int)
 	taps4      func(dst, w *float32, channels int)
 	conv4      func(y, r0, r1, r2, r3, taps *float32, channels int)
+
+	scores       [3][3]scoreTile // by Format, then for rows in fours, twos and alone
+	weigh        [3][3]weighTile
+	scaleWeights func(dst *float32, ldd int, p *float32, ldp int, d *float32, lds, rows, blocks, cells int)
+	quantizeI16  func(dst *float32, x []float32) float32
+	quantizeQ80  func(q, d *byte, lds int, x []float32)
 }
 
 type gemmTile struct {

@@ -331,38 +331,64 @@ func same(t *testing.T, what string, got, want []float32) {
 	}
 }
 
+// hostile is blocks of 32 that are adversarial, not finite, tiny, huge or full of ties.
+func hostile(r *rand.Rand, n int) []float32 {
+	x := adversarial(r, n)
+	for b := 0; b < n; b += 32 {
+		switch r.IntN(12) {
+		case 0:
+			clear(x[b : b+32])
+		case 1:
+			x[b+r.IntN(32)] = nan
+		case 2:
+			x[b+r.IntN(32)] = -inf
+		case 3: // ties
+			for i := range 32 {
+				x[b+i] = float32(r.IntN(509)-254) / 2
+			}
+			x[b] = 127
+		case 4: // around the least block
+			for i := range 32 {
+				x[b+i] = float32(r.Float64()) * 0x1p-118
+			}
+		case 5:
+			x[b] = math.MaxFloat32
+		}
+	}
+	return x
+}
+
 func TestQuantizeA8(t *testing.T) {
 	each(t, func(t *testing.T, v *vec.Funcs) {
 		r := rand.New(rand.NewPCG(5, 1))
 		for _, n := range []int{0, 32, 64, 512, 2048} {
 			for range 50 {
-				x := adversarial(r, n)
-				for b := 0; b < n; b += 32 {
-					switch r.IntN(12) {
-					case 0:
-						clear(x[b : b+32])
-					case 1:
-						x[b+r.IntN(32)] = nan
-					case 2:
-						x[b+r.IntN(32)] = -inf
-					case 3: // ties
-						for i := range 32 {
-							x[b+i] = float32(r.IntN(509)-254) / 2
-						}
-						x[b] = 127
-					case 4: // around the least block
-						for i := range 32 {
-							x[b+i] = float32(r.Float64()) * 0x1p-118
-						}
-					case 5:
-						x[b] = math.MaxFloat32
-					}
-				}
+				x := hostile(r, n)
 				got, want := make([]byte, quant.A8RowBytes(n)), make([]byte, quant.A8RowBytes(n))
 				v.QuantizeA8(got, x)
 				quant.QuantizeA8(want, x)
 				if !bytes.Equal(got, want) {
 					t.Fatalf("QuantizeA8 of %d gives other bytes", n)
+				}
+			}
+		}
+	})
+}
+
+func TestQuantizeQ80(t *testing.T) {
+	each(t, func(t *testing.T, v *vec.Funcs) {
+		r := rand.New(rand.NewPCG(6, 1))
+		for _, n := range []int{0, 32, 64, 512} {
+			for range 100 {
+				const lds = 6
+				x := hostile(r, n)
+				q, d, want := make([]byte, n), make([]byte, n/32*lds), make([]byte, n/32*34)
+				v.QuantizeQ80(q, d, lds, x)
+				quant.QuantizeQ80(want, x)
+				for b := range n / 32 {
+					if w := want[34*b:][:34]; !bytes.Equal(d[lds*b:][:2], w[:2]) || !bytes.Equal(q[32*b:][:32], w[2:]) {
+						t.Fatalf("%v gives %v and %v, want %v", x[32*b:][:32], d[lds*b:][:2], q[32*b:][:32], w)
+					}
 				}
 			}
 		}

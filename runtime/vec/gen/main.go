@@ -41,6 +41,7 @@ func main() {
 		g.converts()
 		g.products()
 		g.recurrent()
+		g.attend()
 		var out bytes.Buffer
 		out.WriteString(header + "#include \"textflag.h\"\n")
 		if !g.z {

@@ -16,10 +16,11 @@ import (
 
 // A plan is what the test asks for.
 type plan struct {
-	Weights, Target                      string
-	Arena, Scratch, Recurrent, KV, Slots int
-	Threads                              int
-	Steps                                []step
+	Weights, Target             string
+	Arena, Recurrent, KV, Slots int
+	Scratch, Shared             int
+	Threads                     int
+	Steps                       []step
 }
 
 // A step runs one case and then copies spans of memory to the output.
@@ -62,8 +63,8 @@ func run() error {
 		return err
 	}
 	funcs := steps(m)
-	team := engine.NewTeam(p.Threads, p.Scratch, func(err error) { panic(err) })
-	noise := make([]byte, max(p.Arena, 4*p.Scratch))
+	team := engine.NewTeam(p.Threads, p.Scratch, p.Shared, func(err error) { panic(err) })
+	noise := make([]byte, max(p.Arena, 4*p.Scratch, 4*p.Shared))
 	garbage(noise)
 	out := bufio.NewWriter(os.Stdout)
 	for _, s := range p.Steps {
@@ -74,6 +75,10 @@ func run() error {
 		}
 		team.Run(func(th *engine.Thread) {
 			copy(th.Scratch(p.Scratch), kernel.Floats(noise))
+			if th.Ith == 0 {
+				copy(th.Shared(p.Shared), kernel.Floats(noise))
+			}
+			th.Barrier()
 			funcs[s.Case](th, &in)
 		})
 		for _, x := range s.Spans {
