@@ -180,7 +180,7 @@ func emitElementwise(k *kern) {
 	for _, m := range t.members {
 		name = m.Op.String() + "_" + name
 	}
-	const threads = 256
+	const threads = 128
 	k.launch("elementwise", name+"_"+dims(v.Type), threads, 0, fields{
 		"Params": strings.Join(params, ""), "Each": each, "Index": t.lines, "Expr": expr,
 	}, extent{n, each, threads})

@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"qnc/ir"
@@ -96,59 +97,76 @@ func (p *program) overlap(a, b *ir.Value) bool {
 	return a.Mem < b.Mem+int64(b.Type.Bytes(s)) && b.Mem < a.Mem+int64(a.Type.Bytes(s))
 }
 
-// mostGrouped is how many launches become one at most.
-const mostGrouped = 6
+// What one launch joins at most, and how far ahead it looks for it.
+const (
+	mostJoined = 6
+	ahead      = 24
+)
 
-// group makes one launch of launches that follow each other and do not depend
-// on each other, of one token: what a launch costs there is more than what it does.
-func (p *program) group(stages []stage) []stage {
-	var out []stage
-	for i := 0; i < len(stages); {
-		n := 1
-		for i+n < len(stages) && n < mostGrouped && p.joins(stages[i:i+n], stages[i+n]) {
-			n++
-		}
-		s := stages[i]
-		if n > 1 {
-			s.launches = []launch{p.joint(stages[i : i+n])}
-		}
-		out = append(out, s)
-		i += n
-	}
-	return out
-}
-
-// joins reports whether a stage can run together with the ones before it.
-func (p *program) joins(before []stage, s stage) bool {
-	groups := func(s stage) bool {
-		if len(s.launches) != 1 || s.launches[0].when != always || s.launches[0].kernel.shared > 0 {
-			return false
-		}
-		for _, e := range s.launches[0].grid {
-			if _, ok := e.tokens.Static(); !ok {
-				return false
-			}
-		}
-		return true
-	}
-	if !groups(s) || !groups(before[0]) || s.launches[0].kernel.threads != before[0].launches[0].kernel.threads {
-		return false
-	}
-	for _, b := range before {
-		for _, x := range b.launches[0].args {
-			for _, y := range s.launches[0].args {
-				if p.depend(x, y) {
-					return false
+// schedule orders the stages of a step of one token and joins those that do not
+// depend on each other, where they have blocks of the same size: what a launch
+// costs there is more than what it does. Each launch takes the first stage that
+// is left and what else is ready. Of many tokens the order stays.
+func (p *program) schedule(stages []stage) []stage {
+	for _, s := range stages {
+		for _, l := range s.launches {
+			for _, e := range l.grid {
+				if _, ok := e.tokens.Static(); !ok || l.when != always {
+					return stages
 				}
 			}
 		}
 	}
-	return true
+	var out []stage
+	left := slices.Clone(stages)
+	for len(left) > 0 {
+		take := []int{0}
+		for i := 1; i < min(len(left), ahead) && len(take) < mostJoined && joinable(left[0]); i++ {
+			if !joinable(left[i]) || left[i].launches[0].kernel.threads != left[0].launches[0].kernel.threads {
+				continue
+			}
+			if !slices.ContainsFunc(left[:i], func(s stage) bool { return p.depend(s, left[i]) }) {
+				take = append(take, i)
+			}
+		}
+		s := left[0]
+		if len(take) > 1 {
+			var joined []stage
+			for _, i := range take {
+				joined = append(joined, left[i])
+			}
+			s.launches = []launch{p.joint(joined)}
+		}
+		out = append(out, s)
+		for _, i := range slices.Backward(take) {
+			left = slices.Delete(left, i, i+1)
+		}
+	}
+	return out
 }
 
-// depend reports whether two arguments are memory that one of two launches may
+// joinable reports whether a stage can share a launch.
+func joinable(s stage) bool { return len(s.launches) == 1 && s.launches[0].kernel.shared == 0 }
+
+// depend reports whether one of two stages may write what the other uses.
+func (p *program) depend(a, b stage) bool {
+	for _, l := range a.launches {
+		for _, x := range l.args {
+			for _, m := range b.launches {
+				for _, y := range m.args {
+					if p.clash(x, y) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// clash reports whether two arguments are memory that one of two launches may
 // write while the other uses it.
-func (p *program) depend(x, y arg) bool {
+func (p *program) clash(x, y arg) bool {
 	if x.in != y.in {
 		return false
 	}

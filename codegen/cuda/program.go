@@ -203,7 +203,7 @@ func (p *program) translate(f *ir.Func, part []*ir.Value) ([]stage, error) {
 		}
 		out = append(out, stage{v, k.launches})
 	}
-	out = p.group(out)
+	out = p.schedule(out)
 	for _, s := range out {
 		for _, l := range s.launches {
 			if !slices.Contains(p.kernels, l.kernel) {
