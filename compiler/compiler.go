@@ -142,7 +142,7 @@ func (j *job) lower(machine ir.Machine) (*ir.Module, []string, error) {
 
 // target is what the passes may know of the backends.
 func (j *job) target() *passes.Target {
-	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Overfull: j.fit}
+	return &passes.Target{CanRun: CanRun, VerifyOnce: true, Uploads: j.o.Placement.Uploads, Overfull: j.fit}
 }
 
 // canRun says why a kind of device, the name up to the colon, has no kernel for a value.

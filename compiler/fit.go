@@ -44,9 +44,13 @@ type FuncFit struct {
 	Splits    int       `json:"splits"`
 	Bound     int       `json:"bound"`
 	Start     ir.Device `json:"start"`
-	Path      []string  `json:"path"` // "value on device": where the device changes
-	Transfers int       `json:"transfers"`
+	Path      []string  `json:"path"`      // "value on device": where the device changes
+	Transfers int       `json:"transfers"` // of activations
 	Moved     int64     `json:"transfer_bytes"`
+	From      int       `json:"from_tokens,omitempty"` // least tokens of a step, where another function takes shorter ones
+	Uploads   int       `json:"uploads,omitempty"`     // of experts
+	Uploaded  int64     `json:"upload_bytes,omitempty"`
+	Active    bool      `json:"active_experts_only,omitempty"`
 }
 
 // A Change is a flag and what it does to the memory of a device.
@@ -143,7 +147,7 @@ func (j *job) report() *FitReport {
 	for i, s := range passes.Measure(j.m).Funcs {
 		f := j.m.Funcs[i]
 		c := passes.Certify(f)
-		x := FuncFit{Func: s.Func, Splits: s.Splits, Bound: s.MinSplits, Start: c.Start, Transfers: s.Transfers, Path: []string{}}
+		x := FuncFit{Func: s.Func, Splits: s.Splits, Bound: s.MinSplits, Start: c.Start, From: f.From, Path: []string{}}
 		for _, v := range c.Path {
 			name := v.Name
 			if v.Op == ir.OpTransfer {
@@ -152,8 +156,15 @@ func (j *job) report() *FitReport {
 			x.Path = append(x.Path, name+" on "+string(v.On))
 		}
 		for _, v := range f.Body {
-			if v.Op == ir.OpTransfer {
-				x.Moved += int64(v.Type.Bytes(j.m.MaxSizes()))
+			switch n := int64(v.Type.Bytes(j.m.MaxSizes())); {
+			case v.Op != ir.OpTransfer:
+			case v.Args[0].Op == ir.OpWeight:
+				x.Uploads++
+				x.Uploaded += n
+				x.Active = x.Active || v.Attr.Get("copy") == "active"
+			default:
+				x.Transfers++
+				x.Moved += n
 			}
 		}
 		r.Funcs = append(r.Funcs, x)
@@ -209,6 +220,9 @@ func (c *changes) all() []Change {
 	}
 	c.ubatch()
 	c.embedding()
+	if n, bytes, gpu, ok := passes.UploadsFrom(c.j.m); ok && !c.j.o.Placement.Uploads {
+		c.list = append(c.list, Change{Flag: "--op-offload", Device: gpu, Frees: -bytes, Note: fmt.Sprintf("at most; faster prompts from %d tokens a step on", n)})
+	}
 	// What makes it fit comes first.
 	slices.SortStableFunc(c.list, func(a, b Change) int {
 		switch {

@@ -46,7 +46,7 @@ func with(t *testing.T, o Options, flag string) (Options, bool) {
 		o.Placement.Overrides = append(ot(t, f[1]), o.Placement.Overrides...)
 	case flag == "-ngl auto":
 		o.Placement.Layers = "auto"
-	case f[0] == "experts":
+	case f[0] == "experts", flag == "--op-offload":
 		return o, false
 	default:
 		t.Errorf("%s: no flag that the test knows", flag)
@@ -162,5 +162,37 @@ func TestUnknownMemory(t *testing.T) {
 	}
 	if r.Devices[1].Device != ir.Device("cuda:0") || r.Devices[1].Dense == "" || r.Devices[0].Dense != "" {
 		t.Errorf("the GPU holds %q, the cpu %q", r.Devices[1].Dense, r.Devices[0].Dense)
+	}
+}
+
+// TestFitUploads: what the plan does with long prompts is part of the report.
+func TestFitUploads(t *testing.T) {
+	model := big80B(t)
+	slow := "\tdevice cpu mem=64GiB bw=35GB/s mac=345GMAC/s\n"
+	for _, c := range []struct {
+		name, machine string
+		ubatch        int
+		want          bool
+	}{
+		{"two cores", slow + gpu16 + links, 1024, true},
+		{"two cores, short steps", slow + gpu16 + links, 256, false},
+		{"a fast cpu", "\tdevice cpu mem=64GiB bw=400GB/s mac=30000GMAC/s\n" + gpu16 + links, 1024, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := fitOf(t, model, Options{Ctx: 4096, Ubatch: c.ubatch, Machine: machineFile(t, c.machine), Placement: Placement{Uploads: true, Overrides: []Override{CPUExperts(-1)}}})
+			last := r.Funcs[len(r.Funcs)-1]
+			if !c.want {
+				if len(r.Funcs) != 2 || last.From != 0 || last.Uploads != 0 {
+					t.Errorf("%+v", last)
+				}
+				return
+			}
+			if last.Splits != 1 || last.Uploads != 3*48 || last.Transfers != 0 || last.Active || last.From < 300 || last.From > 600 || last.Uploaded != r.Devices[0].Weights {
+				t.Errorf("%+v", last)
+			}
+			if f := r.Funcs[0]; f.Splits != 97 || f.Uploads != 0 {
+				t.Errorf("%+v", f)
+			}
+		})
 	}
 }

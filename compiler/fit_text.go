@@ -72,7 +72,18 @@ func (r *FitReport) Text(out io.Writer, all bool) error {
 
 // text prints how the function is cut, and the path that proves it.
 func (f *FuncFit) text(b *strings.Builder, all bool) {
-	fmt.Fprintf(b, "%s: %s", f.Func, plural(f.Splits, "split"))
+	name := f.Func
+	if f.From > 0 {
+		name += fmt.Sprintf(", steps of %d tokens and more", f.From)
+	}
+	fmt.Fprintf(b, "%s: %s", name, plural(f.Splits, "split"))
+	if f.Uploads > 0 {
+		what := "whole"
+		if f.Active {
+			what = "of them the active experts"
+		}
+		fmt.Fprintf(b, ", %s of %s MiB, %s", plural(f.Uploads, "upload"), mebi(f.Uploaded), what)
+	}
 	if f.Transfers > 0 {
 		fmt.Fprintf(b, ", %s of %s MiB", plural(f.Transfers, "transfer"), mebi(f.Moved))
 	}

@@ -62,6 +62,9 @@ func (j *job) planForCPU() error {
 // emitGPU writes a program for the plan's GPUs, with the CPU's parts and, where
 // there can be one, the program for the CPU alone.
 func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
+	if i := slices.IndexFunc(j.m.Funcs, func(f *ir.Func) bool { return f.From > 0 }); i >= 0 {
+		return nil, fault.New(fault.Missing, "%s uploads experts, which the programs of this qnc do not: end with --stop-after plan, or leave out --op-offload", j.m.Funcs[i].Name)
+	}
 	driver, err := host.DriverByName(j.o.CUDADriver)
 	if err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ type Placement struct {
 	Split     string     // -ts: shares of the GPUs, "A,B"
 	Mode      string     // -sm: "none" uses one GPU
 	Main      int        // -mg: which
+	Uploads   bool       // --op-offload: for long prompts, experts on the cpu are uploaded where that pays
 }
 
 // An Override gives the tensors that it matches a device.

@@ -41,7 +41,8 @@ typedef unsigned long long uint64_t;
 #if !defined(QNC_EMU)
 #define QNC_METHOD __device__ __forceinline__
 // QNC_KERNEL(threads) begins a kernel; QNC_EXPORT(name) makes it known to the emulator.
-#define QNC_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// One block a multiprocessor is enough: else ptxas spills registers to fit one more.
+#define QNC_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads, 1)
 #define QNC_EXPORT(name)
 // QNC_SHARED(T, s) is the block's shared memory; QNC_DYNAMIC(T, s) that whose size the launch gives.
 #define QNC_SHARED(T, s) __shared__ T s

@@ -51,6 +51,11 @@
 // An op with several results has a tuple type; part {i=k} selects a member and
 // costs nothing.
 //
+// # Functions
+//
+// A function may say "from T=128" behind its parameters: it is meant for steps
+// of at least so many tokens, and the function before it for shorter ones.
+//
 // # Levels
 //
 // graph, which may be left out: as imported and optimised. placed: each function is cut into parts,

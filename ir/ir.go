@@ -105,6 +105,7 @@ type Part struct {
 // ggml counts them: 1 on a single device.
 type Func struct {
 	Name    string
+	From    int // least T that it is meant for; another function takes shorter steps
 	Params  []*Value
 	Body    []*Value
 	Results []*Value

@@ -243,7 +243,7 @@ var ops = [numOps]OpInfo{
 	OpDeltaStep: {"delta_step", "s q k v g beta seq", "gated delta rule, one token at a time; the arguments of delta_chunk", Opaque, ReadsState | WritesState,
 		[]AttrSpec{aScale, aMap}, inferDelta},
 
-	OpTransfer: {"transfer", "x", "a copy on another device", Opaque, Pure, []AttrSpec{{"to", WordAttr, false, "", "device"}}, inferSame},
+	OpTransfer: {"transfer", "x", "a copy on another device", Opaque, Pure, []AttrSpec{{"to", WordAttr, false, "", "device"}, {"copy", WordAttr, true, "active", "of a weight: only the rows that its user picks"}}, inferSame},
 }
 
 func (o Op) Info() *OpInfo  { return &ops[o] }

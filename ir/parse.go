@@ -230,16 +230,37 @@ func parseRows(s string) ([]Rows, error) {
 	return out, nil
 }
 
+// fromText closes the parameters of a function that is meant for at least n tokens.
+func fromText(n int) string {
+	if n == 0 {
+		return ")"
+	}
+	return fmt.Sprintf(") from T=%d", n)
+}
+
 func (p *parser) header(s string) error {
 	name, rest, ok := strings.Cut(s, "(")
-	rest, ok2 := strings.CutSuffix(rest, ") {")
-	if !ok || !ok2 || !isName(name) {
+	end := strings.LastIndexByte(rest, ')')
+	if !ok || end < 0 || !isName(name) {
 		return fmt.Errorf("want func name(params) {, have %q", s)
 	}
+	from := 0
+	if word, given := strings.CutPrefix(rest[end:], ") from T="); given {
+		num, _ := strings.CutSuffix(word, " {")
+		n, err := strconv.Atoi(num)
+		if err != nil || n < 1 || n > maxExtent {
+			return fmt.Errorf("want func name(params) from T=512 {, have %q", s)
+		}
+		from = n
+	}
+	if rest[end:] != fromText(from)+" {" {
+		return fmt.Errorf("want func name(params) {, have %q", s)
+	}
+	rest = rest[:end]
 	if p.m.Func(name) != nil {
 		return fmt.Errorf("func %s is defined twice", name)
 	}
-	p.f = &Func{Name: name}
+	p.f = &Func{Name: name, From: from}
 	p.m.Funcs = append(p.m.Funcs, p.f)
 	p.vals, p.done, p.in = map[string]*Value{}, false, inFunc
 	for _, q := range splitTop(rest) {

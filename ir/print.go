@@ -97,7 +97,7 @@ func (p *printer) fn(f *Func) {
 		}
 		p.f("%%%s: %s", v.Name, v.Type)
 	}
-	p.f(") {\n")
+	p.f("%s {\n", fromText(f.From))
 	part, left := 0, 0
 	for _, v := range f.Body {
 		for left == 0 && part < len(f.Parts) {

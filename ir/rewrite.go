@@ -82,7 +82,7 @@ func (m *Module) Clone() *Module {
 	c.Weights, c.State = list(m.Weights), list(m.State)
 	c.Funcs = nil
 	for _, f := range m.Funcs {
-		g := &Func{Name: f.Name, Params: list(f.Params), Body: list(f.Body), Parts: slices.Clone(f.Parts)}
+		g := &Func{Name: f.Name, From: f.From, Params: list(f.Params), Body: list(f.Body), Parts: slices.Clone(f.Parts)}
 		for _, r := range f.Results {
 			g.Results = append(g.Results, old[r])
 		}

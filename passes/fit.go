@@ -127,22 +127,13 @@ func (e *FitError) Lacks() error {
 		humanBytes(e.Need()), humanBytes(weights), humanBytes(state), humanBytes(e.Arena), rest, e.Device, humanBytes(e.Have))
 }
 
-// checkBudgets compares what each device must hold with what it has.
-func checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
-	list := use(m, sizes, arena)
-	i := slices.IndexFunc(list, func(u DeviceUse) bool { return u.Free() < 0 })
+// lacking returns what does not fit first, or nil.
+func lacking(uses []DeviceUse) error {
+	i := slices.IndexFunc(uses, func(u DeviceUse) bool { return u.Free() < 0 })
 	if i < 0 {
 		return nil
 	}
-	return &FitError{list[i]}
-}
-
-// checkBudgets is the same unless the target plans what does not fit.
-func (t *Target) checkBudgets(m *ir.Module, sizes ir.Sizes, arena map[ir.Device]int64) error {
-	if t != nil && t.Overfull {
-		return nil
-	}
-	return checkBudgets(m, sizes, arena)
+	return &FitError{uses[i]}
 }
 
 // A Layout is what lies on a device, by layers as Blocks counts them.

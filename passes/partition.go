@@ -29,7 +29,7 @@ func partition(m *ir.Module, t *Target) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
-		addTransfers(f)
+		addTransfers(m, f)
 	}
 	m.Level = ir.LevelPlaced
 	return nil
@@ -121,13 +121,15 @@ func deviceNames(m *ir.Module) []ir.Device {
 }
 
 // addTransfers copies each value that another device reads, once for each
-// such device, at the start of the first part there that reads it.
-func addTransfers(f *ir.Func) {
+// such device, at the start of the first part there that reads it; a weight
+// just before that.
+func addTransfers(m *ir.Module, f *ir.Func) {
+	uploads := copies(m, f)
 	type key struct {
 		v *ir.Value
 		d ir.Device
 	}
-	copies := map[key]*ir.Value{}
+	made := map[key]*ir.Value{}
 	names := newNamer(f)
 	var body []*ir.Value
 	at := 0
@@ -135,23 +137,29 @@ func addTransfers(f *ir.Func) {
 		part := &f.Parts[p]
 		values := f.Body[at : at+part.Len]
 		at += part.Len
-		var inputs []*ir.Value
+		var inputs, rest []*ir.Value
 		for _, v := range values {
 			for i, a := range v.Args {
 				if a.On == "" || a.On == part.Device {
 					continue
 				}
 				k := key{a, part.Device}
-				if copies[k] == nil {
-					copies[k] = &ir.Value{Name: names.fresh(a.Name + "." + strings.ReplaceAll(string(part.Device), ":", "")), Op: ir.OpTransfer, Type: a.Type,
+				if made[k] == nil {
+					made[k] = &ir.Value{Name: names.fresh(a.Name + "." + strings.ReplaceAll(string(part.Device), ":", "")), Op: ir.OpTransfer, Type: a.Type,
 						Args: []*ir.Value{a}, Attr: ir.Attrs{{Name: "to", Val: string(part.Device)}}, On: part.Device, Mem: ir.NoMem}
-					inputs = append(inputs, copies[k])
+					if a.Op == ir.OpWeight {
+						made[k].Attr = append(made[k].Attr, uploads...)
+						rest = append(rest, made[k])
+					} else {
+						inputs = append(inputs, made[k])
+					}
 				}
-				v.Args[i] = copies[k]
+				v.Args[i] = made[k]
 			}
+			rest = append(rest, v)
 		}
-		body = append(append(body, inputs...), values...)
-		part.Len += len(inputs)
+		body = append(append(body, inputs...), rest...)
+		part.Len = len(inputs) + len(rest)
 	}
 	f.Body = body
 }

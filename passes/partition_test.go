@@ -185,11 +185,12 @@ func TestPlaceIsMinimal(t *testing.T) {
 		for _, v := range f.Body {
 			if r.IntN(2) == 0 {
 				only[v] = devs[r.IntN(2)]
+				v.Attr = ir.Attrs{{Name: "only", Val: string(only[v])}} // CanRun knows no values
 			} else {
 				free = append(free, v)
 			}
 		}
-		target := &Target{CanRun: func(d ir.Device, v *ir.Value) bool { return only[v] == "" || only[v] == d }}
+		target := &Target{CanRun: func(d ir.Device, v *ir.Value) bool { return v.Attr == nil || v.Attr.Get("only") == string(d) }}
 		if err := place(m, target); err != nil {
 			t.Fatal(err)
 		}

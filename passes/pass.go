@@ -57,8 +57,11 @@ func (s Stage) Passes(precise bool) []*Pass {
 // A Target is what passes may know of the code generators.
 type Target struct {
 	// CanRun reports whether device d has an emitter for v. Nil means that
-	// every device runs everything.
+	// every device runs everything. It looks at v's op, constants and types and
+	// at what its arguments are, at no name.
 	CanRun func(d ir.Device, v *ir.Value) bool
+	// Uploads lets experts that lie on the cpu be uploaded for long prompts.
+	Uploads bool
 	// Overfull plans what does not fit as well: no FitError.
 	Overfull bool
 	// VerifyOnce verifies the module after the last pass only, not after each.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"qnc/ir"
 )
@@ -22,7 +23,7 @@ func place(m *ir.Module, t *Target) error {
 	if len(m.Machine.Devices) == 0 {
 		return fmt.Errorf("module %s has no device: add a line such as \"device cpu\"", m.Name)
 	}
-	p := &placer{m: m, t: t, sizes: m.MaxSizes()}
+	p := &placer{m: m, t: t, sizes: m.MaxSizes(), uploads: map[*ir.Func]upload{}, sigs: map[*ir.Value]string{}, can: map[string]bool{}}
 	if err := checkBounds(m, p.sizes); err != nil {
 		return err
 	}
@@ -40,6 +41,7 @@ func place(m *ir.Module, t *Target) error {
 			v.On = ""
 		}
 	}
+	p.addUploads()
 	arena, err := p.arena() // nothing is placed: as if each device ran all
 	if err != nil {
 		return err
@@ -47,20 +49,30 @@ func place(m *ir.Module, t *Target) error {
 	guess := map[ir.Device]int64{}
 	for _, d := range p.order {
 		guess[d.Name] = arena[""]
+		for f := range p.uploads {
+			if d.Name != "cpu" {
+				guess[d.Name] = max(guess[d.Name], arena[""]+uploadBytes(f, p.sizes))
+			}
+		}
 	}
 	u := newUsage(m, p.sizes)
 	var best []ir.Device
+	var uses []DeviceUse
 	for range maxRounds {
 		p.put(text)
 		if err := p.round(u, guess); err != nil {
 			return err
 		}
-		if arena, err = p.arena(); err != nil {
+		if uses, err = p.trial(); err != nil {
 			return err
 		}
-		fits := checkBudgets(m, p.sizes, arena) == nil
+		fits := lacking(uses) == nil
 		if best == nil || fits {
 			best = p.devices()
+		}
+		arena = map[ir.Device]int64{}
+		for _, x := range uses {
+			arena[x.Device] = satAdd(x.Arena, x.Staging)
 		}
 		if !fits || len(p.order) == 1 || maps.Equal(guess, arena) {
 			break
@@ -72,11 +84,32 @@ func place(m *ir.Module, t *Target) error {
 		if err := p.round(u, nil); err != nil {
 			return err
 		}
-		if arena, err = p.arena(); err != nil {
+		if uses, err = p.trial(); err != nil {
 			return err
 		}
 	}
-	return t.checkBudgets(m, p.sizes, arena)
+	p.dropUploads()
+	if e := lacking(uses); e != nil && !(t != nil && t.Overfull) {
+		return e
+	}
+	return nil
+}
+
+// trial measures the placement as it will be once parts are ordered and
+// transfers are there.
+func (p *placer) trial() ([]DeviceUse, error) {
+	arena, err := p.arena()
+	if err != nil || len(p.order) == 1 {
+		return use(p.m, p.sizes, arena), err
+	}
+	m := p.m.Clone()
+	if err := partition(m, p.t); err != nil {
+		return nil, err
+	}
+	if arena, err = (&placer{m: m, sizes: p.sizes}).arena(); err != nil {
+		return nil, err
+	}
+	return use(m, p.sizes, arena), nil
 }
 
 // maxRounds bounds how often symbols are laid out with the arenas that the
@@ -90,6 +123,10 @@ type placer struct {
 	order []ir.DeviceInfo // the preferred first: by bandwidth, then by memory; the cpu last
 
 	symbolList []*ir.Value
+	uploads    map[*ir.Func]upload // the second forms of functions
+
+	sigs map[*ir.Value]string // of values
+	can  map[string]bool      // what CanRun has said of a device and a signature
 }
 
 // devices returns where the symbols are, put moves them there.
@@ -125,8 +162,9 @@ func (p *placer) round(u *usage, arena map[ir.Device]int64) error {
 	if err := p.symbols(u, room); err != nil {
 		return err
 	}
+	homes := p.blockHomes(u)
 	for _, f := range p.m.Funcs {
-		if err := p.values(f); err != nil {
+		if err := p.values(f, homes); err != nil {
 			return fmt.Errorf("%s: %w", f.Name, err)
 		}
 	}
@@ -134,7 +172,46 @@ func (p *placer) round(u *usage, arena map[ir.Device]int64) error {
 }
 
 func (p *placer) canRun(d ir.Device, v *ir.Value) bool {
-	return p.t == nil || p.t.CanRun == nil || v.Op.IsView() || p.t.CanRun(d, v)
+	if p.t == nil || p.t.CanRun == nil || v.Op.IsView() {
+		return true
+	}
+	sig, ok := p.sigs[v]
+	if !ok {
+		sig = signature(v)
+		p.sigs[v] = sig
+	}
+	key := string(d) + " " + sig
+	can, ok := p.can[key]
+	if !ok {
+		can = p.t.CanRun(d, v)
+		p.can[key] = can
+	}
+	return can
+}
+
+// signature is what an emitter may look at: the op, its constants and types,
+// and what its arguments are through views.
+func signature(v *ir.Value) string {
+	var b strings.Builder
+	one := func(v *ir.Value) {
+		b.WriteString(v.Op.String())
+		for _, a := range v.Attr {
+			b.WriteString(" " + a.Name + "=" + a.Val)
+		}
+		b.WriteString(v.Type.String())
+	}
+	one(v)
+	for i, a := range v.Args {
+		fmt.Fprintf(&b, "|%d", slices.Index(v.Args, a)-i) // the same value twice
+		for ; a.Op.IsView(); a = a.Args[0] {
+			one(a)
+		}
+		if a.IsSymbol() || a.Op == ir.OpParam || a.Op == ir.OpLoadRows {
+			b.WriteString(a.Op.String())
+		}
+		b.WriteString(a.Type.String())
+	}
+	return b.String()
 }
 
 // runners returns the devices that run all of vs.
@@ -206,15 +283,18 @@ func devicesOf(p *placer, vs []*ir.Value) string {
 	return out
 }
 
-// values places the values of f.
-func (p *placer) values(f *ir.Func) error {
+// values places the values of f; homes is where the blocks are.
+func (p *placer) values(f *ir.Func, homes map[int]ir.Device) error {
+	_, uploads := p.uploads[f]
 	can := make([][]ir.Device, len(f.Body)) // one device: the value is fixed
 	for i, v := range f.Body {
 		can[i] = p.runners(v)
 		if len(can[i]) == 0 {
 			return fmt.Errorf("no device runs %q", v.LongString())
 		}
-		if d := p.home(v); d != "" && slices.Contains(can[i], d) {
+		if d, ok := p.uploadTo(v, homes); uploads && ok {
+			can[i] = []ir.Device{d}
+		} else if d := p.home(v); d != "" && slices.Contains(can[i], d) {
 			can[i] = []ir.Device{d}
 		}
 	}

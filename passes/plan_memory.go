@@ -39,7 +39,10 @@ func planMemory(m *ir.Module, t *Target) error {
 	for _, d := range m.Machine.Devices {
 		arena[d.Name] = ArenaBytes(m, d.Name)
 	}
-	return t.checkBudgets(m, sizes, arena)
+	if t != nil && t.Overfull {
+		return nil
+	}
+	return lacking(use(m, sizes, arena))
 }
 
 // checkBounds demands a bound for every symbol that a type uses.

@@ -97,7 +97,7 @@ type placement struct {
 
 func (p *placement) vars() map[string]any {
 	return map[string]any{
-		"n-gpu-layers": &p.flags.Layers, "tensor-split": &p.flags.Split, "split-mode": &p.flags.Mode, "main-gpu": &p.flags.Main,
+		"n-gpu-layers": &p.flags.Layers, "tensor-split": &p.flags.Split, "split-mode": &p.flags.Mode, "main-gpu": &p.flags.Main, "op-offload": &p.flags.Uploads,
 		"cpu-moe": rule{&p.rules, cpuMoE}, "n-cpu-moe": rule{&p.rules, cpuMoEBlocks}, "override-tensor": rule{&p.rules, compiler.ParseOverrides},
 		"target-gpu": &p.target, "cuda-driver": &p.driver,
 	}

@@ -148,7 +148,7 @@ func (p *program) product(d, x ir.DType, layout string) (Code, error) {
 // intPerFloat is how many 8-bit multiply-adds the products of a target do in
 // the time of one of float32, in the caches. Those of portable and x86-64-v3 are
 // measured, the others follow from the width of their instructions.
-var intPerFloat = map[string]float64{"portable": 1.2, "x86-64-v3": 2.4, "x86-64-v4": 2.4, "x86-64-v4+vnni": 3.5}
+var intPerFloat = map[string]float64{"portable": 1.1, "x86-64-v3": 2.3, "x86-64-v4": 2.3, "x86-64-v4+vnni": 3.5}
 
 // IntPerFloat is that of a target.
 func IntPerFloat(target string) float64 { return intPerFloat[target] }

@@ -95,7 +95,9 @@ func (f *fake) traceStep(p *engine.Phase, tokens int) {
 	}
 	p.Times[0].Busy += 2 * ms
 	p.Times[0].Wait += ms / 2
+	p.Times[0].Best = ms
 	p.Times[1].Busy += 1 * ms
+	p.Times[1].Best = ms
 	p.Start += ms / 2
 	p.Wall += 4 * ms
 	p.Sizes = append(p.Sizes, cost.Size{Tokens: tokens, Logits: 1, Cells: len(f.seq)})

@@ -36,7 +36,8 @@ type opsRow struct {
 	Class  string `json:"class,omitempty"`  // of a line
 
 	Calls   int       `json:"calls"`
-	Seconds float64   `json:"seconds"` // inside the kernels
+	Seconds float64   `json:"seconds"`      // inside the kernels
+	Best    float64   `json:"best_seconds"` // if every step were as fast as its fastest
 	Wait    float64   `json:"wait_seconds"`
 	Share   float64   `json:"share"`            // of the steps' time, waits apart
 	Read    float64   `json:"bytes_per_second"` // weights, state and KV cache
@@ -144,6 +145,7 @@ func kindOf(l cost.Line) string {
 func (r *opsRow) add(calls int, t engine.LineTime, w cost.Work, least float64) {
 	r.Calls += calls
 	r.Seconds += t.Busy.Seconds()
+	r.Best += t.Best.Seconds() * float64(calls)
 	r.Wait += t.Wait.Seconds()
 	r.Work = r.Work.Add(w)
 	r.least += least
@@ -211,11 +213,11 @@ func (a *app) printOps(r *opsReport) {
 			}
 			width = max(width, len(rows[j].Name))
 		}
-		fmt.Fprintf(w, "\n| %-*s | calls |       ms | share | wait ms |   GB/s |    G/s | roofline |\n", width, t.head)
-		fmt.Fprintf(w, "|-%s-|------:|---------:|------:|--------:|-------:|-------:|---------:|\n", strings.Repeat("-", width))
+		fmt.Fprintf(w, "\n| %-*s | calls |       ms |  best ms | share | wait ms |   GB/s |    G/s | roofline |\n", width, t.head)
+		fmt.Fprintf(w, "|-%s-|------:|---------:|---------:|------:|--------:|-------:|-------:|---------:|\n", strings.Repeat("-", width))
 		for _, x := range rows {
-			fmt.Fprintf(w, "| %-*s | %5.4g | %8.3f | %4.1f%% | %7.3f | %6.2f | %6.1f | %7.1f%% |\n", width, x.Name, float64(x.Calls)/steps,
-				1e3*x.Seconds/steps, 100*x.Share, 1e3*x.Wait/steps, x.Read/1e9, x.MACs/1e9, 100*x.Roof)
+			fmt.Fprintf(w, "| %-*s | %5.4g | %8.3f | %8.3f | %4.1f%% | %7.3f | %6.2f | %6.1f | %7.1f%% |\n", width, x.Name, float64(x.Calls)/steps,
+				1e3*x.Seconds/steps, 1e3*x.Best/steps, 100*x.Share, 1e3*x.Wait/steps, x.Read/1e9, x.MACs/1e9, 100*x.Roof)
 		}
 	}
 	fmt.Fprintln(w)

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"math"
+	"slices"
 	"time"
 
 	"qnc/runtime/cost"
@@ -26,6 +28,7 @@ type Phase struct {
 type LineTime struct {
 	Busy time.Duration // inside the kernel
 	Wait time.Duration // at the barrier behind it
+	Best time.Duration // of Busy, in a step: the mean of each thread's least
 }
 
 // A tracer is one thread's clock. It is nil in a thread that nobody traces.
@@ -34,7 +37,8 @@ type tracer struct {
 	last  time.Duration // since began
 	line  int           // -1 before the first kernel
 	start time.Duration
-	lines []LineTime
+	lines []LineTime      // of this step
+	best  []time.Duration // by line, over the steps
 }
 
 // lap returns the time since the last call.
@@ -93,19 +97,29 @@ func (p *Phase) run(t *Team, fn func(*Thread), size cost.Size) bool {
 		p.threads = make([]tracer, len(t.threads))
 		for i := range p.threads {
 			p.threads[i].lines = make([]LineTime, len(p.Lines))
+			p.threads[i].best = slices.Repeat([]time.Duration{math.MaxInt64}, len(p.Lines))
 		}
 	}
 	began := time.Now()
 	for i := range t.threads {
 		x := &p.threads[i]
 		clear(x.lines)
-		*x = tracer{began: began, line: -1, lines: x.lines}
+		*x = tracer{began: began, line: -1, lines: x.lines, best: x.best}
 		t.threads[i].trace = x
 	}
 	ok := t.Run(fn)
 	wall := time.Since(began)
+	if !ok {
+		for i := range t.threads {
+			t.threads[i].trace = nil
+		}
+		return false
+	}
 	p.Wall += wall
 	n := time.Duration(len(t.threads))
+	for j := range p.Times {
+		p.Times[j].Best = 0 // made again from the threads'
+	}
 	for i := range t.threads {
 		t.threads[i].trace = nil
 		x := &p.threads[i]
@@ -114,10 +128,12 @@ func (p *Phase) run(t *Team, fn func(*Thread), size cost.Size) bool {
 		for j, l := range x.lines {
 			p.Times[j].Busy += l.Busy / n
 			p.Times[j].Wait += l.Wait / n
+			x.best[j] = min(x.best[j], l.Busy)
+			p.Times[j].Best += x.best[j] / n
 		}
 	}
 	p.Sizes = append(p.Sizes, size)
-	return ok
+	return true
 }
 
 // Work is what line i had to do in all steps.

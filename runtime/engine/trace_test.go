@@ -60,6 +60,9 @@ func TestTrace(t *testing.T) {
 		}
 		p := &x.Prompt
 		a, b := p.Times[0], p.Times[1]
+		if a.Best < time.Millisecond || a.Best > a.Busy/2 || b.Best > b.Busy/2 {
+			t.Errorf("%d threads: best %v and %v of two steps, times %+v", threads, a.Best, b.Best, p.Times)
+		}
 		if a.Busy < 2*time.Millisecond || b.Busy+b.Wait < 8*time.Millisecond || threads > 1 && b.Wait < time.Millisecond {
 			t.Errorf("%d threads: times %+v", threads, p.Times)
 		}

@@ -89,6 +89,7 @@ var table = []Flag{
 	{Name: "tensor-split", Alt: []string{"ts"}, Kind: String, Arg: "A,B", Fate: Fixed, In: runs | plans, Help: "shares of the GPUs"},
 	{Name: "split-mode", Alt: []string{"sm"}, Kind: String, Arg: "none|layer", Default: "layer", Words: []string{"none", "layer"}, Fate: Fixed, In: runs | plans, Help: "how several GPUs are used"},
 	{Name: "main-gpu", Alt: []string{"mg"}, Kind: Int, Arg: "N", Default: "0", Min: 0, Max: 1e6, Fate: Fixed, In: runs | plans, Help: "the GPU for -sm none"},
+	{Name: "op-offload", No: []string{"no-op-offload", "nopo"}, Kind: Bool, Default: "false", Fate: Fixed, In: plans, Help: "for long prompts, upload experts that lie on the CPU"},
 	// Without a variable: one that is set for llama.cpp would stop every binary.
 	{Name: "model", Alt: []string{"m"}, Env: "-", Kind: String, Arg: "FILE.gguf", Fate: Fixed, In: binary, Help: "the file that this was compiled from"},
 

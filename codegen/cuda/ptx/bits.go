@@ -89,14 +89,26 @@ func decodeShift(d *decoder) exec {
 	d.integer(t)
 	left := d.s.op[2] == 'l'
 	dst, a, b := d.dst(0, t.bits), d.src(1, t), d.src(2, typ{'u', 32})
-	n := uint64(t.bits)
+	mask, up := t.mask(), 64-t.bits
 	switch {
 	case left:
-		return each2(dst, a, b, func(a, b uint64) uint64 { return a << min(b, 64) & t.mask() })
+		return lanes2(dst, a, b, func(d, a, b *vec) {
+			for l := range d {
+				d[l] = a[l] << b[l] & mask
+			}
+		})
 	case t.kind == 's':
-		return each2(dst, a, b, func(a, b uint64) uint64 { return uint64(signed(a, t.bits)>>min(b, n)) & t.mask() })
+		return lanes2(dst, a, b, func(d, a, b *vec) {
+			for l := range d {
+				d[l] = uint64(int64(a[l]<<up)>>up>>b[l]) & mask
+			}
+		})
 	}
-	return each2(dst, a, b, func(a, b uint64) uint64 { return a >> min(b, 64) })
+	return lanes2(dst, a, b, func(d, a, b *vec) {
+		for l := range d {
+			d[l] = a[l] >> b[l]
+		}
+	})
 }
 
 // word takes a type that must have 32 bits.

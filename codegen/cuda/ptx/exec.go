@@ -43,6 +43,7 @@ type grid struct {
 	block  [3]int
 	params []byte
 	shared int
+	fresh  []vec // registers at the start: numbers, and patterns
 	steps  int64
 	lanes  int64
 	limit  int64
@@ -154,8 +155,22 @@ func (x *Machine) prepare(l *Launch) (*grid, error) {
 	if g.params, err = k.arguments(l.Args); err != nil {
 		return nil, err
 	}
-	g.p, err = k.decode(x.m)
-	return g, err
+	if g.p, err = k.decode(x.m); err != nil {
+		return nil, err
+	}
+	g.fresh = make([]vec, g.p.regs)
+	fill := func(reg int, v uint64) {
+		for l := range g.fresh[reg] {
+			g.fresh[reg][l] = v
+		}
+	}
+	for i, r := range k.regs {
+		fill(i, typ{'b', r.bits}.mask()&0xfff7fff7fff7fff7)
+	}
+	for _, c := range g.p.consts {
+		fill(c.reg, c.val)
+	}
+	return g, nil
 }
 
 // arguments lays out the parameter block.

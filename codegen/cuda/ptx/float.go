@@ -89,21 +89,21 @@ func narrow(f float64, mant, exp int, chop bool) uint64 {
 }
 
 // half is the value of a float16.
-func half(h uint16) float64 {
-	e, m := int(h>>10&31), float64(h&1023)
-	f := math.Ldexp(1024+m, e-25)
+func half(h uint16) float64 { return float64(f32(halfBits(uint64(h)))) }
+
+// halfBits is a float16 as the bits of a float32, which holds all of them.
+func halfBits(h uint64) uint64 {
+	sign, rest := h&0x8000<<16, h&0x7fff
 	switch {
-	case e == 31 && m != 0:
-		return math.NaN()
-	case e == 31:
-		f = math.Inf(1)
-	case e == 0:
-		f = math.Ldexp(m, -24)
+	case rest >= 0x7c00:
+		if rest > 0x7c00 {
+			return nan32
+		}
+		return sign | 0x7f800000
+	case rest >= 0x400: // normal: the exponent's bias grows by 112
+		return sign | (rest<<13 + 112<<23)
 	}
-	if h>>15 != 0 {
-		return -f
-	}
-	return f
+	return sign | uint64(math.Float32bits(float32(rest)*0x1p-24))
 }
 
 // odd gives the last bit of s, the rounded sum of two numbers, the value 1 when the sum was

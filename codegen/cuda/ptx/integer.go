@@ -64,7 +64,11 @@ func decodeSub(d *decoder) exec {
 		}
 		return each2(dst, a, b, func(a, b uint64) uint64 { return clamp(signed(a, 32)-signed(b, 32), 's', 32) })
 	}
-	return each2(dst, a, b, func(a, b uint64) uint64 { return (a - b) & mask })
+	return lanes2(dst, a, b, func(d, a, b *vec) {
+		for l := range d {
+			d[l] = (a[l] - b[l]) & mask
+		}
+	})
 }
 
 // product takes .lo, .hi or .wide and gives the function and the bits of its result.
@@ -106,7 +110,15 @@ func decodeMul(d *decoder) exec {
 		})
 	}
 	f, n := d.product(t)
-	return each2(d.dst(0, n), d.src(1, t), d.src(2, t), f)
+	dst, a, b := d.dst(0, n), d.src(1, t), d.src(2, t)
+	if t.bits == 32 && n == 64 && t.kind == 's' {
+		return lanes2(dst, a, b, func(d, a, b *vec) {
+			for l := range d {
+				d[l] = uint64(int64(int32(a[l])) * int64(int32(b[l])))
+			}
+		})
+	}
+	return each2(dst, a, b, f)
 }
 
 func decodeMad(d *decoder) exec {

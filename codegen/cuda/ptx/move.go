@@ -282,6 +282,23 @@ func decodeCvt(d *decoder) exec {
 	// A register may be wider than the type: a source's other bits are ignored, a target gets the sign or zeros.
 	a := d.source(d.arg(1), from, 64)
 	dst, wide := d.dstWider(0, to)
+	f32 := typ{'f', 32}
+	switch { // those that kernels are full of
+	case !from.float() && !to.float() && !sat:
+		return extend(dst, a, from, to, wide)
+	case from == (typ{'f', 16}) && to == f32 && !ftz && !sat:
+		return lanes1(dst, a, func(d, a *vec) {
+			for l := range d {
+				d[l] = halfBits(a[l] & 0xffff)
+			}
+		})
+	case from == (typ{'s', 32}) && to == f32 && mode == "rn" && !sat:
+		return lanes1(dst, a, func(d, a *vec) {
+			for l := range d {
+				d[l] = uint64(math.Float32bits(float32(int32(a[l]))))
+			}
+		})
+	}
 	return each1(dst, a, func(a uint64) uint64 {
 		if !from.float() {
 			v := from.widen(a)
@@ -295,13 +312,10 @@ func decodeCvt(d *decoder) exec {
 				}
 				return finish(to, to.round(f, mode == "rz"), false, sat)
 			}
-			if sat {
-				if from.kind != 's' && v > math.MaxInt64 {
-					v = math.MaxInt64
-				}
-				v = clamp(int64(v), to.kind, to.bits)
+			if from.kind != 's' && v > math.MaxInt64 {
+				v = math.MaxInt64
 			}
-			return to.widen(v) & wide
+			return to.widen(clamp(int64(v), to.kind, to.bits)) & wide
 		}
 		a &= from.mask()
 		if ftz && from.bits == 32 {
@@ -318,6 +332,32 @@ func decodeCvt(d *decoder) exec {
 			return finish(to, to.round(f, mode == "rz"), ftz && to.bits == 32, sat)
 		}
 		return to.widen(floatInt(f, to)) & wide
+	})
+}
+
+// extend converts integers: the source's sign or zeros, cut to the target, whose sign or zeros fill the register.
+func extend(dst, a int, from, to typ, wide uint64) exec {
+	in, out := 64-from.bits, 64-to.bits
+	if from.kind == 's' && to.bits > from.bits {
+		mask := to.mask() & wide
+		return lanes1(dst, a, func(d, a *vec) {
+			for l := range d {
+				d[l] = uint64(int64(a[l]<<in)>>in) & mask
+			}
+		})
+	}
+	if to.kind == 's' && to.bits <= from.bits {
+		return lanes1(dst, a, func(d, a *vec) {
+			for l := range d {
+				d[l] = uint64(int64(a[l]<<out)>>out) & wide
+			}
+		})
+	}
+	mask := from.mask() & to.mask()
+	return lanes1(dst, a, func(d, a *vec) {
+		for l := range d {
+			d[l] = a[l] & mask
+		}
 	})
 }
 

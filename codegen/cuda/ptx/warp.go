@@ -101,17 +101,7 @@ func (w *warp) start(lanes int) {
 		w.p[i] = 0xaaaaaaaa
 	}
 	w.p[len(w.p)-1] = 0
-	for i, r := range w.g.k.regs {
-		odd := typ{'b', r.bits}.mask() & 0xfff7fff7fff7fff7
-		for l := range w.r[i] {
-			w.r[i][l] = odd
-		}
-	}
-	for _, c := range w.g.p.consts {
-		for l := range w.r[c.reg] {
-			w.r[c.reg][l] = c.val
-		}
-	}
+	copy(w.r, w.g.fresh)
 	for _, s := range w.g.p.specials {
 		f := specialRegs[s.name]
 		for l := range w.r[s.reg] {
