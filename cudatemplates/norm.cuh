@@ -2,16 +2,16 @@
 #pragma once
 #include "common.cuh"
 
-// rms_norm(x + y) * w of a row a block: the sum, the norm and its records as wanted.
-template <int W, int T, bool ADD, bool SUM, bool F32, bool A8> QNC_DEVICE void norm(float *sum, float *f, uint32_t *a8, const float *x, const float *w, const float *y, float eps) {
+// rms_norm(x) * w of a row a block: x itself, the norm and its records as wanted.
+// x gives an element, which may be a sum or another expression.
+template <int W, int T, bool SUM, bool F32, bool A8, class X> QNC_DEVICE void norm(float *sum, float *f, uint32_t *a8, X x, const float *w, float eps) {
   QNC_SHARED(Partial, s);
   const int steps = (W + T - 1) / T;
   float v[steps], a = 0;
 #pragma unroll
   for (int k = 0; k < steps; k++) {
     int i = k * T + threadIdx.x;
-    v[k] = i < W ? x[i] : 0.0f;
-    if (ADD && i < W) v[k] += y[i];
+    v[k] = i < W ? x(i) : 0.0f;
     if (SUM && i < W) sum[i] = v[k];
     a = fma_rn(v[k], v[k], a);
   }

@@ -9,7 +9,7 @@ import (
 )
 
 // chains finds the elementwise values of a part that one other of it alone
-// reads: they become part of its expression, and are never in memory. What such
+// reads, an elementwise one or a norm: they become part of its expression, and are never in memory. What such
 // an expression reads must still be there when it runs, and what it writes must
 // not be read by another of its threads.
 func (p *program) chains(f *ir.Func, values []*ir.Value) {
@@ -32,11 +32,8 @@ func (p *program) chains(f *ir.Func, values []*ir.Value) {
 		uses[base] = append(uses[base], nil)
 	}
 	for i, v := range values {
-		if expressions[v.Op] == nil {
-			continue
-		}
 		var tried []*ir.Value
-		for _, a := range v.Args {
+		for _, a := range written(v) {
 			x := beneath(a)
 			if _, here := at[x]; here && expressions[x.Op] != nil && len(uses[x]) == 1 && !p.inlined[x] {
 				p.inlined[x] = true
@@ -49,6 +46,27 @@ func (p *program) chains(f *ir.Func, values []*ir.Value) {
 			}
 		}
 	}
+}
+
+// written are the arguments of v that may be expressions.
+func written(v *ir.Value) []*ir.Value {
+	switch {
+	case expressions[v.Op] != nil:
+		return v.Args
+	case v.Op == ir.OpNorm && len(v.Args) == 3:
+		return []*ir.Value{v.Args[0], v.Args[2]}
+	case v.Op == ir.OpNorm:
+		return v.Args[:1]
+	}
+	return nil
+}
+
+// results are the values in memory that v makes.
+func (p *program) results(v *ir.Value) []*ir.Value {
+	if !v.Type.IsTuple() {
+		return []*ir.Value{v}
+	}
+	return slices.DeleteFunc(slices.Clone(p.members(v)), func(v *ir.Value) bool { return v == nil })
 }
 
 // beneath is the value that a view looks into.
@@ -65,7 +83,17 @@ func (p *program) sound(values []*ir.Value, at map[*ir.Value]int, i int) bool {
 	root := values[i]
 	k := &kern{p: p, v: root}
 	t := &tree{k: k}
-	t.expression(root, "i")
+	elementwise := expressions[root.Op] != nil
+	if elementwise {
+		t.expression(root, "i")
+	} else {
+		for j, a := range root.Args {
+			if slices.Contains(written(root), a) {
+				m, width := k.rowShape(a.Type)
+				t.row(j, m, width)
+			}
+		}
+	}
 	if k.fault != nil {
 		return false
 	}
@@ -85,8 +113,10 @@ func (p *program) sound(values []*ir.Value, at map[*ir.Value]int, i int) bool {
 				return false
 			}
 		}
-		if p.overlap(root, l.v) && (l.v.Mem != root.Mem || l.off != 0 || l.index != "i") {
-			return false
+		for _, r := range p.results(root) {
+			if p.overlap(r, l.v) && !(elementwise && l.v.Mem == r.Mem && l.off == 0 && l.index == "i") {
+				return false
+			}
 		}
 	}
 	return true
