@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
@@ -133,7 +132,7 @@ func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host
 	}
 	work := &toolchain.Job{Files: sources, Archs: j.o.archs, DryRun: j.o.DryRun}
 	if j.o.Trace || j.o.DryRun {
-		work.Trace = func(s toolchain.Step) { j.logf("%s", strings.Join(s.Args, " ")) }
+		work.Trace = func(s toolchain.Step) { j.logf("%s", s) }
 	}
 	found := toolchain.Find(ctx)
 	if work.Archs == nil && len(found.Compilers) > 0 {

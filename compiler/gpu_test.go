@@ -4,15 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"qnc/codegen"
 	"qnc/codegen/host"
 	"qnc/cudatemplates/emu"
+	"qnc/runtime/fault"
 )
 
 // emulated stands in for the compiler of kernels: they are built into an
@@ -25,47 +26,90 @@ func emulated(t *testing.T, lib **emu.Library) func([]byte) (*host.Binary, error
 		} else if err != nil {
 			return nil, err
 		}
-		return &host.Binary{File: codegen.File{Name: "kernels.fatbin", Data: []byte("emulated")}, Archs: []int{80}}, nil
+		return &host.Binary{File: codegen.File{Name: "kernels.fatbin", Data: []byte("emulated")}, Archs: []int{80}, NativeCUDA: 12000}, nil
 	}
 }
 
-// complete runs a program's greedy continuation.
-func complete(t *testing.T, program string, env ...string) (stdout, stderr string) {
-	t.Helper()
-	cmd := exec.Command(program, "complete", "-p", "abc", "-n", "12", "--temp", "0", "--ignore-eos")
+// A gpuRun is a run of a program on an emulated machine.
+type gpuRun struct {
+	env    string
+	code   fault.Code
+	stderr []string // each must be in it
+}
+
+// greedy runs a program's greedy continuation of a text that is longer than a ubatch.
+func greedy(program string, env ...string) (stdout, stderr string, code fault.Code) {
+	cmd := exec.Command(program, "complete", "-p", strings.Repeat("abc", 30), "-n", "12", "--temp", "0", "--ignore-eos")
 	cmd.Env = append(os.Environ(), env...)
 	var o, e bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &o, &e
+	code = fault.OK
 	if err := cmd.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", program, err, &e)
+		code = fault.Code(cmd.ProcessState.ExitCode())
 	}
-	return o.String(), e.String()
+	return o.String(), e.String(), code
 }
 
+// TestGPU: programs with GPUs write what the program for the CPU writes,
+// whatever order their streams run in, and say in one line what is wrong with a machine.
 func TestGPU(t *testing.T) {
-	model := tinyModel(t)
-	dir := t.TempDir()
-	cpuOptions := tinyOptions(filepath.Join(dir, "cpu"))
+	model, dir := tinyModel(t), t.TempDir()
+	compile := func(name string, o *Options) string {
+		o.Out = filepath.Join(dir, name)
+		if _, err := Compile(context.Background(), model, o); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return o.Out
+	}
+	cpuOptions := tinyOptions("")
 	cpuOptions.TargetCPU = "x86-64-v3"
-	if _, err := Compile(context.Background(), model, cpuOptions); err != nil {
-		t.Fatal(err)
+	want, _, code := greedy(compile("cpu", cpuOptions))
+	if code != fault.OK || len(want) < 12 {
+		t.Fatalf("the program for the CPU ends with %d after %q", code, want)
 	}
-	want, _ := complete(t, filepath.Join(dir, "cpu"))
-	var lib *emu.Library
-	o := tinyOptions(filepath.Join(dir, "gpu"))
-	o.Machine, o.TargetCPU, o.emulate = machineFile(t, hostLine, gpu80, links), "x86-64-v3", emulated(t, &lib)
-	o.Placement.Layers = "all"
-	o.Emit = []Artifact{{"src", filepath.Join(dir, "src")}, {"plan", filepath.Join(dir, "plan.qir")}}
-	_, err := Compile(context.Background(), model, o)
-	if os.Getenv("KEEP") != "" {
-		exec.Command("cp", "-r", dir, os.Getenv("KEEP")).Run()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, notes := complete(t, filepath.Join(dir, "gpu"), "QNC_LIBCUDA="+lib.Path)
-	fmt.Println(notes)
-	if got != want {
-		t.Errorf("%q\n%s, want %q", got, notes, want)
+	one, two := []string{hostLine, gpu80, links}, []string{hostLine, gpu16, gpu12, links}
+	lazy := []gpuRun{{env: ""}, {env: "QNC_EMU_LAZY=1"}, {env: "QNC_EMU_LAZY=2 QNC_EMU_SCHEDULE=2"}}
+	for _, c := range []struct {
+		name      string
+		machine   []string
+		placement Placement
+		runs      []gpuRun
+	}{
+		{"all", one, Placement{Layers: "all"}, append([]gpuRun{
+			{"QNC_LIBCUDA=/nowhere/libcuda.so.1", fault.OK, []string{"no GPU is used, the CPU runs the whole model: no NVIDIA driver: ", "/nowhere/libcuda.so.1"}},
+			{"QNC_EMU_DRIVER=11040", fault.OK, []string{"the CPU runs the whole model: the NVIDIA driver supports CUDA 11.4"}},
+			{"CUDA_VISIBLE_DEVICES=", fault.OK, []string{"the CPU runs the whole model", "CUDA_ERROR_NO_DEVICE"}},
+			{"QNC_EMU_MEMORY=300000", fault.Fit, []string{"cuda:0 (emulated device 0): the plan needs 1 MiB"}},
+			{"QNC_EMU_FAIL=cuMemAlloc:2=2", fault.Fit, []string{"cuMemAlloc: CUDA_ERROR_OUT_OF_MEMORY"}},
+			{"QNC_EMU_FAIL=cuGraphLaunch:3=719", fault.Failure, []string{"decode: cuGraphLaunch: CUDA_ERROR_LAUNCH_FAILED"}},
+		}, lazy...)},
+		{"cpu-moe", one, Placement{Layers: "all", Overrides: []Override{CPUExperts(-1)}}, append([]gpuRun{
+			{"QNC_LIBCUDA=/nowhere/libcuda.so.1", fault.Missing, []string{"no NVIDIA driver: "}},
+			{"QNC_EMU_DRIVER=11040", fault.Missing, []string{"need CUDA 12.0 (driver 525 or newer)"}},
+		}, lazy...)},
+		{"two", two, Placement{Layers: "all", Split: "1,1", Overrides: []Override{CPUExperts(1)}}, append([]gpuRun{
+			{"QNC_EMU_DEVICES=1", fault.Missing, []string{"uses cuda:1, of 1 visible GPUs"}},
+		}, lazy...)},
+		{"head", one, Placement{Layers: "1"}, lazy},
+	} {
+		var lib *emu.Library
+		o := tinyOptions("")
+		o.Machine, o.TargetCPU, o.Placement, o.emulate = machineFile(t, c.machine...), "x86-64-v3", c.placement, emulated(t, &lib)
+		program := compile(c.name, o)
+		for _, r := range c.runs {
+			env := append([]string{"QNC_LIBCUDA=" + lib.Path, "QNC_EMU_DEVICES=2", "QNC_EMU_ARCH=80"}, strings.Fields(r.env)...)
+			got, stderr, code := greedy(program, env...)
+			if code != r.code || r.code == fault.OK && got != want {
+				t.Errorf("%s, %s: exit code %d, want %d; %q, want %q\n%s", c.name, r.env, code, r.code, got, want, stderr)
+			}
+			if r.stderr == nil && !strings.Contains(stderr, "cuda:0 (emulated device 0): planned 1 MiB, used 1 MiB") {
+				t.Errorf("%s, %s: says %q", c.name, r.env, stderr)
+			}
+			for _, w := range r.stderr {
+				if !strings.Contains(stderr, w) {
+					t.Errorf("%s, %s: says %q, want %q", c.name, r.env, stderr, w)
+				}
+			}
+		}
 	}
 }

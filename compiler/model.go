@@ -12,6 +12,7 @@ import (
 	"qnc/compiler/arch"
 	"qnc/ir"
 	"qnc/passes"
+	"qnc/runtime/cuda/libcuda"
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
@@ -44,6 +45,10 @@ func (j *job) machine() (ir.Machine, error) {
 		}
 		if m = parsed.Machine; len(m.Devices) == 0 {
 			return m, fault.New(fault.Usage, "--machine %s: no device line", j.o.Machine)
+		}
+	} else if j.o.Placement.Layers != "0" {
+		if _, gpus, err := detectGPUs(libcuda.Open); err == nil { // without a driver there are none
+			m.Devices = append(m.Devices, devices(gpus)...)
 		}
 	}
 	for i := range m.Devices {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -36,6 +37,8 @@ type diagnosis struct {
 	GoPath      string   `json:"go_path,omitempty"`
 	GoOK        bool     `json:"go_ok"`
 	Cache       string   `json:"cache"`
+
+	CUDA *compiler.CUDA `json:"cuda"`
 }
 
 func newDoctor() *cobra.Command {
@@ -45,7 +48,7 @@ func newDoctor() *cobra.Command {
 		Short: "show what this machine offers a compiled model",
 		Args:  noOperand,
 		RunE: func(c *cobra.Command, _ []string) error {
-			d := diagnose()
+			d := diagnose(c.Context())
 			if asJSON {
 				if err := printJSON(c.OutOrStdout(), d); err != nil {
 					return err
@@ -63,7 +66,7 @@ func newDoctor() *cobra.Command {
 	return c
 }
 
-func diagnose() *diagnosis {
+func diagnose(ctx context.Context) *diagnosis {
 	d := &diagnosis{
 		Qnc: compiler.Version, Threads: runtime.NumCPU(), Features: cpuFeatures(),
 		Memory: compiler.TotalMemory(), Bandwidth: compiler.ReadBandwidth(),
@@ -74,6 +77,7 @@ func diagnose() *diagnosis {
 	d.Go, d.GoPath = goVersion()
 	d.GoOK = newEnough(d.Go)
 	d.Cache, _ = cacheDir()
+	d.CUDA = compiler.DetectCUDA(ctx)
 	return d
 }
 
@@ -107,6 +111,27 @@ func (d *diagnosis) text(w io.Writer) {
 		row("go", "%s at %s", d.Go, d.GoPath)
 	}
 	row("cache", "%s", d.Cache)
+	for _, x := range d.CUDA.Compilers {
+		row("cuda", "%s %s at %s: %s", x.Name, x.Version, x.Path, strings.Join(x.Archs, " "))
+	}
+	for _, why := range d.CUDA.Unusable {
+		row("cuda", "unusable: %s", why)
+	}
+	if len(d.CUDA.Compilers) == 0 {
+		row("cuda", "no compiler: %s", compiler.CUDACure)
+	}
+	if d.CUDA.Driver != "" {
+		row("driver", "CUDA %s", d.CUDA.Driver)
+	} else {
+		row("driver", "%s", d.CUDA.NoDriver)
+	}
+	for _, g := range d.CUDA.GPUs {
+		speed := ""
+		if g.Bandwidth > 0 {
+			speed = fmt.Sprintf(", %.0f GB/s", g.Bandwidth/1e9)
+		}
+		row("gpu", "%s, %s, %s, %.1f GiB%s", g.Device, g.Name, g.Arch, float64(g.Memory)/(1<<30), speed)
+	}
 }
 
 // cpuFeatures lists the features that kernels may use, those that are there.

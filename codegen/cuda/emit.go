@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"qnc/codegen"
+	"qnc/codegen/view"
 	"qnc/cudatemplates"
 	"qnc/ir"
 )
@@ -241,15 +242,11 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 		if v.Op != ir.OpTransfer {
 			continue
 		}
-		from := v.Args[0]
-		switch src := of[from.On]; {
-		case src == nil:
-			fmt.Fprintf(w, "q.Upload(cuda.Ptr(%s), m.mem.Arena[%d:][:%s])\n", u.buffer(v), from.Mem, sizeOf(v.Type))
-		default:
-			src.buffer(from)
-			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
-			fmt.Fprintf(w, "q.Peer(cuda.Ptr(%s), m.%s, m.%s.Arena(%d), %s)\n", u.buffer(v), peer, peer, from.Mem, sizeOf(v.Type))
+		line, err := u.fetch(v, of)
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.LongString(), err)
 		}
+		w.WriteString(line)
 	}
 	stages, err := u.translate(f, values)
 	if err != nil {
@@ -284,18 +281,13 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 		if v.Op != ir.OpTransfer {
 			continue
 		}
-		from := v.Args[0]
-		src := of[from.On]
-		if src == nil {
-			continue
+		from, off, err := spot(v.Args[0])
+		if err != nil {
+			return fmt.Errorf("%s: %w", v.LongString(), err)
 		}
-		at := src.buffer(from)
-		ptr := fmt.Sprintf("cuda.Ptr(%s)", at)
-		if src != u {
-			peer := u.field(fmt.Sprintf("peer%d", src.index), "*cuda.Device", string(src.device), fmt.Sprintf("g.Device(%d)", src.index))
-			ptr = fmt.Sprintf("m.%s.Arena(%d)", peer, from.Mem)
+		if src := of[from.On]; src != nil {
+			fmt.Fprintf(w, "q.Download(m.mem.Bytes(%d, %s), %s)\n", v.Mem, sizeOf(v.Type), u.place(src, from, off))
 		}
-		fmt.Fprintf(w, "q.Download(m.mem.Arena[%d:][:%s], %s)\n", v.Mem, sizeOf(v.Type), ptr)
 	}
 	w.WriteString("}\n")
 	return nil
@@ -311,6 +303,73 @@ func (u *unit) call(l *launch) {
 		fmt.Fprintf(w, ", %s", u.arg(a))
 	}
 	w.WriteString(")\n")
+}
+
+// fetch is the copy of a value, or weight, of the CPU or another device to u.
+func (u *unit) fetch(v *ir.Value, of map[ir.Device]*unit) (string, error) {
+	from, off, err := spot(v.Args[0])
+	if err != nil {
+		return "", err
+	}
+	to, n := u.buffer(v), sizeOf(v.Type)
+	switch src := of[from.On]; {
+	case src != nil:
+		return fmt.Sprintf("q.Peer(cuda.Ptr(%s), m.%s, %s, %s)\n", to, u.peer(src), u.place(src, from, off), n), nil
+	case from.Op == ir.OpWeight && from.Type.Layout != "":
+		return "", fmt.Errorf("the weight lies in the CPU's layout %s: place it on %s", from.Type.Layout, u.device)
+	case from.Op == ir.OpWeight:
+		w := u.field(codegen.GoName(from.Name)+"Host", "[]byte", from.Type.String(), fmt.Sprintf("mem.Weight(%q, %d)", from.Name, from.Type.Bytes(nil)))
+		return fmt.Sprintf("q.Upload(cuda.Ptr(%s), m.%s[%d:][:%s])\n", to, w, off, n), nil
+	}
+	return fmt.Sprintf("q.Upload(cuda.Ptr(%s), m.mem.Bytes(%d, %s))\n", to, int(from.Mem)+off, n), nil
+}
+
+// peer is the member of u for another device.
+func (u *unit) peer(of *unit) string {
+	return u.field(fmt.Sprintf("peer%d", of.index), "*cuda.Device", string(of.device), fmt.Sprintf("g.Device(%d)", of.index))
+}
+
+// place is the address of what lies off bytes into a value or weight of a device, for methods of u.
+func (u *unit) place(src *unit, v *ir.Value, off int) string {
+	at := ""
+	switch {
+	case v.Op == ir.OpWeight && src != u:
+		src.weight(v)
+		at = "m." + u.field(fmt.Sprintf("%s%d", codegen.GoName(v.Name), src.index), "uint64", fmt.Sprintf("%s on %s", v.Type, src.device), fmt.Sprintf("uint64(g.Device(%d).Weight(%q, %d))", src.index, v.Name, v.Type.Bytes(nil)))
+	case v.Op == ir.OpWeight:
+		at = src.weight(v)
+	case src != u:
+		src.buffer(v)
+		return fmt.Sprintf("m.%s.Arena(%d)", u.peer(src), int(v.Mem)+off)
+	default:
+		at = src.buffer(v)
+	}
+	if off != 0 {
+		at += fmt.Sprintf("+%d", off)
+	}
+	return "cuda.Ptr(" + at + ")"
+}
+
+// spot is where the elements of v start, which must lie one after the other: a
+// value or weight, and the bytes into it.
+func spot(v *ir.Value) (*ir.Value, int, error) {
+	x, err := view.Of(v)
+	if err != nil {
+		return nil, 0, err
+	}
+	width := 1
+	for _, d := range v.Type.Dims[1:] {
+		n, ok := d.Static()
+		if !ok {
+			return nil, 0, fmt.Errorf("extent %s is not known ahead of time", d)
+		}
+		width *= n
+	}
+	if token, _, err := x.Rows(v.Type.Dims[0], 1, width); err != nil || token != width {
+		return nil, 0, fmt.Errorf("%s crosses to another device and does not lie in one piece: keep the cont", v)
+	}
+	i := v.Type.DType.Info()
+	return x.Base, x.Off / i.BlockElems * i.BlockBytes, nil
 }
 
 // goSource is the text of gpu.go.

@@ -193,6 +193,7 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 	a.r.SetUbatch(t.ubatch)
 	t.time = time.Now().UTC()
 	if a.set.Bool("warmup") {
+		a.r.Settle()
 		say("warmup %s", t.name())
 		b.start(t)
 		if err := b.prompt(ctx, t.batch, t.prompt); err != nil {

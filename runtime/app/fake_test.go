@@ -78,6 +78,7 @@ func (f *fake) Restore(_ int, st *engine.State) {
 }
 func (f *fake) SetUbatch(n int)               { f.ubatch = n }
 func (f *fake) SetThreads(decode, prompt int) { f.threads = [2]int{decode, prompt} }
+func (f *fake) Settle()                       {}
 func (f *fake) Peak() engine.Peaks            { return f.peak }
 func (f *fake) Close() error                  { f.closed = true; return nil }
 

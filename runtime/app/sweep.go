@@ -71,6 +71,7 @@ func (b *bencher) sweep(ctx context.Context, s *sweep, emit func(*sweepRow)) err
 	r.SetUbatch(s.ubatch)
 	r.Reset(0)
 	if b.a.set.Bool("warmup") {
+		r.Settle()
 		if err := b.prompt(ctx, s.batch, s.prompt); err != nil {
 			return err
 		}

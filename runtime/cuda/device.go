@@ -22,7 +22,8 @@ type Device struct {
 	free                                  uint64 // before anything was allocated
 	weights, arena, recurrent, kv, inputs Ptr
 	uploads                               []upload
-	at                                    int64 // weights that are laid out
+	names                                 map[string]Ptr // of weights
+	at                                    int64          // weights that are laid out
 }
 
 // align is that of every weight on a device.
@@ -101,6 +102,7 @@ func (d *Device) allocate() (err error) {
 		return fmt.Errorf("%s: %w", d, err)
 	}
 	d.queue = Queue{d: d, stream: stream}
+	d.names = map[string]Ptr{}
 	for _, x := range []struct {
 		p    *Ptr
 		n    int64
@@ -166,11 +168,15 @@ func (d *Device) close() error {
 	return first
 }
 
-// Weight is the place of a weight of size bytes as it is packed; it is filled
-// when all are known. The first fault is kept for GPU.Program.
+// Weight is the place of a weight of size bytes as it is packed, the same each
+// time; it is filled when all are known. The first fault is kept for GPU.Program.
 func (d *Device) Weight(name string, size int) Ptr {
+	if p, ok := d.names[name]; ok {
+		return p
+	}
 	data := d.g.mem.Weight(name, size)
 	p := d.weights + Ptr(d.at)
+	d.names[name] = p
 	d.uploads = append(d.uploads, upload{data, p})
 	d.at += (int64(size) + align - 1) &^ (align - 1)
 	return p

@@ -76,6 +76,10 @@ type Runner interface {
 	// SetThreads sets the threads of Decode and of Prompt.
 	SetThreads(decode, prompt int)
 
+	// Settle returns when what Open began in the background has ended: mapping all
+	// weights, which takes some of the machine beside the first steps.
+	Settle()
+
 	// SetTrace takes the time of every kernel of the steps from here on, until SetTrace(nil).
 	SetTrace(*Trace)
 

@@ -310,6 +310,9 @@ func (s *Session) fill(seq int, tokens []int32, rows int) {
 	s.step = Step{s.tok[:n], s.pos[:n], s.seq[:n], s.rows[:rows], n, rows, seq}
 }
 
+// Settle implements Runner.
+func (s *Session) Settle() { s.weights.Populated() }
+
 // Verify implements Runner.
 func (s *Session) Verify(progress func(done, total int64)) error { return s.weights.Verify(progress) }
 

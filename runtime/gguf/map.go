@@ -64,6 +64,9 @@ func (m *Mapping) Populate() {
 	})
 }
 
+// Populated waits for the end of what Populate began.
+func (m *Mapping) Populated() { m.populating.Wait() }
+
 // Close unmaps the file: what was sliced from Data must not be used any more.
 func (m *Mapping) Close() error {
 	if m.Data == nil {

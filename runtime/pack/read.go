@@ -89,6 +89,9 @@ func open(path string, build [32]byte, find func([]byte) ([]byte, error)) (*File
 // Populate maps all pages in the background: see gguf.Mapping.
 func (f *File) Populate() { f.mapping.Populate() }
 
+// Populated waits for the end of it.
+func (f *File) Populated() { f.mapping.Populated() }
+
 // Close unmaps the file; no section may be used after it.
 func (f *File) Close() error {
 	f.data = nil

@@ -17,7 +17,7 @@ import (
 )
 
 // Cure says how to get a compiler.
-const Cure = "install the CUDA toolkit and put nvcc on the PATH (or name its folder in CUDA_HOME), or libnvrtc, or clang 16 or newer"
+const Cure = "install the CUDA toolkit and put nvcc on the PATH (or name its folder in CUDA_HOME), or libnvrtc, or clang 16 or newer; or keep the model on the CPU (-ngl 0)"
 
 // A Search is what Find found.
 type Search struct {

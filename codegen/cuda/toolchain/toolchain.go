@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"qnc/codegen"
+	"qnc/codegen/tool"
 	"qnc/runtime/fault"
 )
 
@@ -91,6 +92,18 @@ type Job struct {
 type Step struct {
 	Args    []string // of a library: its options and the file
 	Library string   // "" of a command
+}
+
+// String is the step as a line for a shell; what a library does is a comment there.
+func (s Step) String() string {
+	var words []string
+	if s.Library != "" {
+		words = append(words, "#", s.Library)
+	}
+	for _, a := range s.Args {
+		words = append(words, tool.Quote(a))
+	}
+	return strings.Join(words, " ")
 }
 
 // An Output is what a compile made.

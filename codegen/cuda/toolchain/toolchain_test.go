@@ -260,6 +260,9 @@ func TestProgram(t *testing.T) {
 			t.Errorf("%s is not in %s", want, line)
 		}
 	}
+	if have := (Step{Args: []string{"-x", "a b"}, Library: "lib.so"}).String(); have != "# lib.so -x 'a b'" {
+		t.Errorf("a step is printed as %s", have)
+	}
 	job.Archs = []Arch{80, 120}
 	if _, err := c.Build(ctx, job); fault.CodeOf(err) != fault.Missing {
 		t.Errorf("an unknown architecture: %v", err)
