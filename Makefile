@@ -3,11 +3,12 @@
 # make test       all tests; they need nothing outside this folder
 # make check      formatting, vet, staticcheck, import floors, freshness
 # make update     rewrite goldens and generated/
+# make old        what the CUDA compilers on the PATH and in CUDA_HOME, of any age, make of the kernels
 # make gorgonia CUDA12=DIR/include   tests of the other CUDA driver, with the headers of CUDA 12
 # make parity MODELS=DIR   compare every model of a folder with its reference numbers
 # make bench      every kernel at the shapes of the 80B model, then prompts and decode of MODEL
 # make bench-peers LLAMA_BENCH=EXE IK_LLAMA_BENCH=EXE   the same MODEL in turns with llama.cpp and ik_llama.cpp
-.PHONY: all demo test gorgonia check generate update bench bench-peers peers-named fuzz parity clean
+.PHONY: all demo test old gorgonia check generate update bench bench-peers peers-named fuzz parity clean
 
 GO := go
 export CGO_ENABLED := 0
@@ -32,6 +33,9 @@ demo: bin/qnc
 
 test:
 	$(GO) test -timeout 14m ./...
+
+old:
+	$(GO) test -count=1 -v -run 'TestCompilers|TestPTX|TestRegisters' ./codegen/cuda/toolchain ./codegen/cuda
 
 # cgo: a C compiler and the headers; the driver is emulated.
 gorgonia:

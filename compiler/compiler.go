@@ -89,9 +89,9 @@ func Compile(ctx context.Context, path string, o *Options) (*Result, error) {
 }
 
 // load imports the model.
-func (j *job) load(context.Context) error {
+func (j *job) load(ctx context.Context) error {
 	start := time.Now()
-	machine, err := j.machine()
+	machine, err := j.machine(ctx)
 	if err != nil {
 		return err
 	}

@@ -112,3 +112,22 @@ func devices(gpus []GPU) []ir.DeviceInfo {
 	}
 	return out
 }
+
+// ThisMachine describes the machine that compiles: its CPU, and its GPUs unless
+// -ngl 0 leaves them out. Without flags that ask for them they count only where
+// kernels can be compiled; the note says so.
+func ThisMachine(ctx context.Context, p *Placement) (m ir.Machine, note string) {
+	m.Devices = []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}
+	if p.Layers == "0" && !p.asks() {
+		return m, ""
+	}
+	_, gpus, err := detectGPUs(libcuda.Open)
+	switch {
+	case err != nil || len(gpus) == 0: // without a driver there are none
+	case !p.asks() && len(toolchain.Find(ctx).Compilers) == 0:
+		note = fmt.Sprintf("%s (%s) is left out, since nothing here compiles kernels for it: %s", gpus[0].Device, gpus[0].Name, CUDACure)
+	default:
+		m.Devices = append(m.Devices, devices(gpus)...)
+	}
+	return m, note
+}

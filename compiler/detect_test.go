@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -47,5 +48,24 @@ func TestDetectGPUs(t *testing.T) {
 		if _, _, err := detectGPUs(func() (cuda.Driver, error) { return twoGPUs{fail: what}, nil }); fault.CodeOf(err) != fault.Missing {
 			t.Errorf("without %s: %v", what, err)
 		}
+	}
+}
+
+// TestAsks: which flags want a GPU, so that one without a compiler is an error and not left out.
+func TestAsks(t *testing.T) {
+	for _, c := range []struct {
+		p    Placement
+		want bool
+	}{
+		{Placement{}, false}, {Placement{Layers: "auto"}, false}, {Placement{Layers: "0"}, false}, {Placement{Overrides: []Override{CPUExperts(-1)}}, false},
+		{Placement{Layers: "1"}, true}, {Placement{Layers: "all"}, true}, {Placement{Split: "1,1"}, true}, {Placement{Main: 1}, true},
+		{Placement{Layers: "0", Overrides: ot(t, "a=CPU,b=CUDA0")}, true},
+	} {
+		if have := c.p.asks(); have != c.want {
+			t.Errorf("%+v: %v", c.p, have)
+		}
+	}
+	if m, note := ThisMachine(context.Background(), &Placement{Layers: "0"}); len(m.Devices) != 1 || note != "" {
+		t.Errorf("-ngl 0: %v, %q", m, note)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"qnc/codegen"
 	"qnc/codegen/cpu"
@@ -103,12 +104,34 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	}
 	seqs := int64(j.o.Seqs)
 	j.info.ArenaBytes, j.info.RecurrentBytes, j.info.KVBytes = int64(split.ArenaBytes), 4*int64(split.RecurrentFloats)*seqs, int64(split.CacheBytes)
+	var names []string
 	for _, d := range gpu.Devices {
+		names = append(names, string(d.Name))
 		j.info.ArenaBytes += d.Arena
 		j.info.RecurrentBytes += d.Recurrent * seqs
 		j.info.KVBytes += d.KV
 	}
+	j.info.GPUs, j.info.GPULayers = strings.Join(names, ", "), gpuLayers(j.m, j.info.NumLayers)
 	return out, nil
+}
+
+// gpuLayers counts the blocks with anything but experts on GPUs, and the head as one.
+func gpuLayers(m *ir.Module, blocks int) int {
+	on := func(prefix string) bool {
+		return slices.ContainsFunc(m.Weights, func(w *ir.Value) bool {
+			return w.On != "cpu" && strings.HasPrefix(source(w), prefix) && !experts.MatchString(source(w))
+		})
+	}
+	n := 0
+	for i := range blocks {
+		if on(fmt.Sprintf("blk.%d.", i)) {
+			n++
+		}
+	}
+	if on("output") {
+		n++
+	}
+	return n
 }
 
 // multiplied reports whether anything but a choice of rows reads a weight.
@@ -127,6 +150,13 @@ func enginePlan(out *cpu.Output) engine.Plan {
 
 // compileKernels compiles the text of all kernels for the chips of --target-gpu.
 func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host.Binary, error) {
+	for _, a := range j.o.Emit {
+		if a.Kind == "cu" {
+			if err := writeFiles(a.Path, sources); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if j.o.emulate != nil {
 		return j.o.emulate(sources[0].Data)
 	}
@@ -150,6 +180,12 @@ func (j *job) compileKernels(ctx context.Context, sources []codegen.File) (*host
 	}
 	if out == nil { // a dry run
 		out = &toolchain.Output{}
+	}
+	if err := j.artifact("fatbin", func() ([]byte, error) { return out.Image, nil }); err != nil {
+		return nil, err
+	}
+	if err := j.artifact("ptx", func() ([]byte, error) { return compiler.PTX(ctx, work, work.Archs[0]) }); err != nil {
+		return nil, err
 	}
 	name := "kernels.fatbin"
 	if compiler.Kind == toolchain.Clang {

@@ -91,6 +91,7 @@ func TestGPU(t *testing.T) {
 			{"QNC_EMU_DEVICES=1", fault.Missing, []string{"uses cuda:1, of 1 visible GPUs"}},
 		}, lazy...)},
 		{"head", one, Placement{Layers: "1"}, lazy},
+		{"automatic", []string{hostLine, gpu80}, Placement{}, lazy[:1]}, // with the embedding: the CPU has no part
 	} {
 		var lib *emu.Library
 		o := tinyOptions("")
@@ -111,5 +112,54 @@ func TestGPU(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestGPUGorgonia: the other driver is built into a program offline, and runs
+// the same graph; needed are a C compiler and the headers of CUDA 12, which
+// CUDA_HOME or CGO_CFLAGS name.
+func TestGPUGorgonia(t *testing.T) {
+	if _, err := headers(); err != nil {
+		t.Skip(err)
+	}
+	var lib *emu.Library
+	o := tinyOptions(filepath.Join(t.TempDir(), "gorgonia"))
+	o.Machine, o.TargetCPU, o.Placement, o.CUDADriver, o.emulate = machineFile(t, hostLine, gpu80, links), "x86-64-v3", Placement{Layers: "all"}, "gorgonia", emulated(t, &lib)
+	if _, err := Compile(context.Background(), tinyModel(t), o); err != nil {
+		t.Fatal(err)
+	}
+	want, stderr, code := greedy(o.Out, "QNC_LIBCUDA=/nowhere/libcuda.so.1")
+	if code != fault.OK || !strings.Contains(stderr, "the CPU runs the whole model: no NVIDIA driver: /nowhere/libcuda.so.1") {
+		t.Errorf("without a driver: exit code %d, %q", code, stderr)
+	}
+	got, stderr, code := greedy(o.Out, "QNC_LIBCUDA="+lib.Path, "QNC_EMU_ARCH=80", "QNC_EMU_LAZY=1")
+	if code != fault.OK || got != want || !strings.Contains(stderr, "planned 1 MiB, used 1 MiB") {
+		t.Errorf("exit code %d, %q, want %q\n%s", code, got, want, stderr)
+	}
+}
+
+// TestGorgoniaHeaders: headers of another version are named, with the cure.
+func TestGorgoniaHeaders(t *testing.T) {
+	home := t.TempDir()
+	t.Setenv("CGO_CFLAGS", "")
+	t.Setenv("CUDA_HOME", home)
+	t.Setenv("CUDA_PATH", "")
+	write := func(dir, version string) {
+		if err := os.MkdirAll(filepath.Join(home, dir), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, dir, "cuda.h"), []byte("// text\n#define CUDA_VERSION "+version+"\n"), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("include", "13000")
+	if _, err := os.Stat("/usr/local/cuda/include/cuda.h"); err != nil {
+		if _, err := headers(); fault.CodeOf(err) != fault.Missing || !strings.Contains(err.Error(), "(those in "+filepath.Join(home, "include")+" are of another version)") {
+			t.Errorf("headers of CUDA 13: %v", err)
+		}
+	}
+	write(filepath.Join("cuda12", "include"), "12090")
+	if dir, err := headers(); err != nil || dir != filepath.Join(home, "cuda12", "include") {
+		t.Errorf("headers of CUDA 12: %q, %v", dir, err)
 	}
 }

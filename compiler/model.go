@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"os"
@@ -12,7 +13,6 @@ import (
 	"qnc/compiler/arch"
 	"qnc/ir"
 	"qnc/passes"
-	"qnc/runtime/cuda/libcuda"
 	"qnc/runtime/engine"
 	"qnc/runtime/fault"
 	"qnc/runtime/gguf"
@@ -32,9 +32,13 @@ func checkTokenizer(f *gguf.File) error {
 const gpuReserve = 400 << 20
 
 // machine is the machine of --machine, or this one, with the GPUs that the flags leave.
-func (j *job) machine() (ir.Machine, error) {
-	m := ir.Machine{Devices: []ir.DeviceInfo{{Name: "cpu", Mem: TotalMemory()}}}
-	if j.o.Machine != "" {
+func (j *job) machine(ctx context.Context) (m ir.Machine, err error) {
+	if j.o.Machine == "" {
+		var note string
+		if m, note = ThisMachine(ctx, &j.o.Placement); note != "" {
+			j.logf("qnc: %s", note)
+		}
+	} else {
 		src, err := os.ReadFile(j.o.Machine)
 		if err != nil {
 			return m, fault.New(fault.Usage, "--machine: %w", err)
@@ -45,10 +49,6 @@ func (j *job) machine() (ir.Machine, error) {
 		}
 		if m = parsed.Machine; len(m.Devices) == 0 {
 			return m, fault.New(fault.Usage, "--machine %s: no device line", j.o.Machine)
-		}
-	} else if j.o.Placement.Layers != "0" {
-		if _, gpus, err := detectGPUs(libcuda.Open); err == nil { // without a driver there are none
-			m.Devices = append(m.Devices, devices(gpus)...)
 		}
 	}
 	for i := range m.Devices {
@@ -135,7 +135,7 @@ func describe(f *gguf.File, o *Options, opt arch.Options, layers int) (engine.In
 	base := filepath.Base(f.Path())
 	in := engine.Info{
 		SourceFile: base, Compiler: Version, TargetCPU: o.TargetCPU,
-		Recompile: fmt.Sprintf("qnc compile %s -o %s", base, filepath.Base(o.Out)),
+		Recompile: fmt.Sprintf("qnc compile %s -o %s", base, filepath.Base(o.Out)) + o.placementFlags(),
 		NumLayers: layers, NumCtx: opt.Ctx, NumBatch: o.Batch, NumUbatch: opt.Ubatch, NumSeq: o.Seqs,
 		TypeK: o.TypeK, TypeV: o.TypeV, Precise: o.Precise, DefaultThreads: o.Threads,
 	}

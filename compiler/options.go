@@ -53,6 +53,9 @@ var Artifacts = []struct {
 	{"placed", "placed.qir", Place, "the module after the passes, placed on devices"},
 	{"plan", "plan.qir", Plan, "the module with its memory plan"},
 	{"go", "go", Emit, "the emitted Go of the steps and kernels, a folder"},
+	{"cu", "cu", Emit, "the kernels for GPUs and their headers, a folder"},
+	{"ptx", "kernels.ptx", Emit, "their PTX for the oldest chip of --target-gpu"},
+	{"fatbin", "kernels.fatbin", Emit, "what the program carries of them"},
 	{"src", "src", Emit, "the whole emitted module, a folder"},
 	{"stats", "stats.json", Import, "what each pass changed"},
 }

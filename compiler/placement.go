@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"qnc/codegen/tool"
 	"qnc/ir"
 	"qnc/passes"
 	"qnc/runtime/fault"
@@ -29,6 +30,27 @@ type Override struct {
 	re     *regexp.Regexp
 	blocks int    // only those of the first so many blocks; -1: any tensor
 	device string // as written
+}
+
+// placementFlags are the flags that decided where things lie, for the command that compiles again.
+func (o *Options) placementFlags() string {
+	p, out := &o.Placement, ""
+	for _, f := range [][2]string{{"-ngl", p.Layers}, {"-ts", p.Split}, {"-sm", p.Mode}} {
+		if f[1] != "" {
+			out += " " + f[0] + " " + tool.Quote(f[1])
+		}
+	}
+	if p.Main != 0 {
+		out += fmt.Sprintf(" -mg %d", p.Main)
+	}
+	for _, x := range p.Overrides {
+		flag, value, ok := strings.Cut(x.Flag, " ")
+		out += " " + flag
+		if ok {
+			out += " " + tool.Quote(value)
+		}
+	}
+	return out
 }
 
 // experts matches what -cmoe and -ncmoe move.
@@ -123,6 +145,12 @@ func (p *Placement) check(m *ir.Machine) error {
 }
 
 func (p *Placement) auto() bool { return p.Layers == "" || p.Layers == "auto" || p.Layers == "-1" }
+
+// asks reports whether the flags name GPUs.
+func (p *Placement) asks() bool {
+	return !p.auto() && p.Layers != "0" || p.Split != "" || p.Main > 0 ||
+		slices.ContainsFunc(p.Overrides, func(o Override) bool { return !strings.EqualFold(o.device, "cpu") })
+}
 
 // layers is how many of n blocks and the head lie on GPUs.
 func (p *Placement) layers(n int) (int, error) {

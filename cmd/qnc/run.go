@@ -36,6 +36,9 @@ func newRun() *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := settle(c, &o, p); err != nil {
+			return err
+		}
 		key, err := cacheKey(c, model, &o)
 		if err != nil {
 			return err
@@ -97,7 +100,8 @@ func cacheKey(c *cobra.Command, model string, o *compiler.Options) (string, erro
 			return "", fault.New(fault.Usage, "--machine: %w", err)
 		}
 	}
-	fmt.Fprintln(h, compiler.TotalMemory(), cpuFeatures())
+	machine, note := compiler.ThisMachine(c.Context(), &o.Placement)
+	fmt.Fprintln(h, machine, note, cpuFeatures())
 	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 

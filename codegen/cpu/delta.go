@@ -9,20 +9,18 @@ import (
 	"qnc/runtime/kernel"
 )
 
-// emitConvSplit emits convolution, SiLU, split and L2 norm, a head of q, k or
-// v at a time; the heads are cut over the threads:
+// emitConvSplit emits convolution, SiLU, split and L2 norm; the heads of q, k
+// and v are cut over the threads:
 //
 //	lo, hi := th.Cut(16, 1)
-//	for i := lo; i < hi; i++ {
-//		switch {
-//		case i < 4:
-//			kernel.Conv(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, th.Scratch(256))
-//			kernel.L2NormalizeRows(q[i*64:], 256, n, 64, 1e-06)
-//		case i < 8:
-//			… the same for k
-//		default:
-//			… v, without the norm
-//		}
+//	if i, end := lo, min(hi, 4); i < end {
+//		kernel.ConvHeads(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, end-i, 1e-06, th.Scratch(4096))
+//	}
+//	if i, end := max(lo, 4), min(hi, 8); i < end {
+//		… the same for k
+//	}
+//	if i, end := max(lo, 8), hi; i < end {
+//		… v, without the norm
 //	}
 func emitConvSplit(k *kern) {
 	x := k.v.Args[1].Type
@@ -37,19 +35,22 @@ func emitConvSplit(k *kern) {
 	k.in("w", 2)
 	k.tokens(x.Dims[0])
 	k.scratch = kernel.ConvScratch(max(kd, vd), c)
-	head := func(name string, first, start, dim, stride int, norm bool) []Code {
-		i, ch := "i", at("i", dim)
+	head := func(name string, first, last, start, dim, stride int, norm bool) Code {
+		i, lo, hi := "i", "lo", "hi"
 		if first > 0 {
-			i = fmt.Sprintf("(i-%d)", first)
-			ch = sum(fmt.Sprint(start), at(i, dim))
+			i, lo = fmt.Sprintf("(i-%d)", first), fmt.Sprintf("max(lo, %d)", first)
 		}
-		tap := sum(fmt.Sprint(start*c), at(i, dim*c))
-		out := []Code{Qual(pkgKernel, "Conv").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
-			raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("th.Scratch(%d)", kernel.ConvScratch(dim, c)))}
+		if last < 2*g+vh {
+			hi = fmt.Sprintf("min(hi, %d)", last)
+		}
+		eps := "-1"
 		if norm {
-			out = append(out, Qual(pkgKernel, "L2NormalizeRows").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), Id("n"), Lit(dim), Id(f32(k.v.Float("eps")))))
+			eps = f32(k.v.Float("eps"))
 		}
-		return out
+		ch, tap := sum(fmt.Sprint(start), at(i, dim)), sum(fmt.Sprint(start*c), at(i, dim*c))
+		return If(raw("i, end := %s, %s", lo, hi), raw("i < end")).Block(
+			Qual(pkgKernel, "ConvHeads").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
+				raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("end-i"), raw("%s", eps), raw("th.Scratch(%d)", k.scratch)))
 	}
 	for i := range 3 {
 		if k.result(i) == nil && len(k.p.m.Funcs) > 0 {
@@ -57,10 +58,10 @@ func emitConvSplit(k *kern) {
 			return
 		}
 	}
-	k.cut("i", fmt.Sprint(2*g+vh), 1, Switch().Block(
-		Case(raw("i < %d", g)).Block(head("q", 0, 0, kd, g*kd, true)...),
-		Case(raw("i < %d", 2*g)).Block(head("k", g, g*kd, kd, g*kd, true)...),
-		Default().Block(head("v", 2*g, 2*g*kd, vd, vh*vd, false)...)))
+	k.stmt(raw("lo, hi := th.Cut(%d, 1)", 2*g+vh),
+		head("q", 0, g, 0, kd, g*kd, true),
+		head("k", g, 2*g, g*kd, kd, g*kd, true),
+		head("v", 2*g, 2*g+vh, 2*g*kd, vd, vh*vd, false))
 }
 
 // emitDelta emits the gated delta rule, value heads cut over the threads:

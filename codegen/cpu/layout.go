@@ -214,5 +214,5 @@ func (k *kern) quantizeRow(dst, src Code) Code {
 	if k.p.vector {
 		return Qual(pkgKernel, "QuantizeRecords").Call(dst, src)
 	}
-	return Qual(pkgKernel, "QuantizeA8").Call(dst, src)
+	return Qual(pkgQuant, "QuantizeA8").Call(dst, src)
 }

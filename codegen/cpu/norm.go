@@ -48,7 +48,7 @@ func rowAt(rows, token, row int) string {
 //
 //	lo, hi := th.Cut(n, 1)
 //	for t := lo; t < hi; t++ {
-//		kernel.QuantizeA8(out[t*320:][:320], x[t*256:][:256])
+//		quant.QuantizeA8(out[t*320:][:320], x[t*256:][:256])
 //	}
 func emitQuantize(k *kern) {
 	t := k.v.Type
@@ -99,7 +99,7 @@ func emitUnitNorm(k *kern) {
 //		kernel.Add(s, x[t*256:][:256], y[t*256:][:256])
 //		f := f32[t*256:][:256]
 //		kernel.Norm(f, s, w, 1e-06)
-//		kernel.QuantizeA8(a8[t*320:][:320], f)
+//		quant.QuantizeA8(a8[t*320:][:320], f)
 //	}
 func emitNorm(k *kern) {
 	k.normLike("norm", 2, func(rows, width int) {
@@ -118,7 +118,7 @@ func emitNorm(k *kern) {
 //			f := row[r*64:][:64]
 //			kernel.GatedNorm(f, x[t*512+r*64:][:64], w, z[t*512+r*64:][:64], 1e-06)
 //		}
-//		kernel.QuantizeA8(a8[t*640:][:640], row)
+//		quant.QuantizeA8(a8[t*640:][:640], row)
 //	}
 func emitGatedNorm(k *kern) {
 	var token, row, count int

@@ -58,6 +58,7 @@ func GPU(pkg string, m *ir.Module, gpu *cuda.Output, cpu *CPUParts, bin *Binary)
 	f.Add(gpuPlan(gpu, bin))
 	f.Line()
 	steps := Dict{}
+	host := false // the CPU has a part
 	for _, fn := range m.Funcs {
 		name := strings.ToUpper(fn.Name[:1]) + fn.Name[1:]
 		var parts []Code
@@ -69,6 +70,8 @@ func GPU(pkg string, m *ir.Module, gpu *cuda.Output, cpu *CPUParts, bin *Binary)
 			part := Dict{Id("Host"): Id("h." + cpu.Parts[fn.Name][i])}
 			if method := gpu.Parts[fn.Name][i]; method != "" {
 				part = Dict{Id("Device"): Lit(device[p.Device]), Id("Launch"): Id("m." + method)}
+			} else {
+				host = true
 			}
 			parts = append(parts, Line().Values(part))
 		}
@@ -76,14 +79,20 @@ func GPU(pkg string, m *ir.Module, gpu *cuda.Output, cpu *CPUParts, bin *Binary)
 		logits := Dict{Id("Host"): Id("h." + cpu.Logits[fn.Name])}
 		if at := gpu.Logits[fn.Name]; at.Device >= 0 {
 			logits = Dict{Id("Device"): Lit(at.Device), Id("At"): Id(fmt.Sprintf("g.Device(%d).Arena(%d)", at.Device, at.Offset))}
+		} else {
+			host = true
 		}
 		steps[Id(name+"Logits")] = Qual(pkgCUDA, "Logits").Values(logits)
+	}
+	made := Id("m").Op(":=").Id("newGPU").Call(Id("g"), Id("mem"))
+	if host {
+		made = List(Id("h"), Id("m")).Op(":=").List(Id("newHost").Call(Id("mem")), Id("newGPU").Call(Id("g"), Id("mem")))
 	}
 	f.Comment("newProgram opens the devices, cuts all memory and hands out the steps.")
 	f.Func().Id("newProgram").Params(Id("mem").Op("*").Qual(pkgEngine, "Memory")).Params(Op("*").Qual(pkgEngine, "Program"), Error()).Block(
 		List(Id("g"), Err()).Op(":=").Qual(pkgCUDA, "Open").Call(Id("openDriver"), Op("&").Id("gpuPlan"), Id("mem")),
 		If(Err().Op("!=").Nil()).Block(Return(Nil(), Err())),
-		List(Id("h"), Id("m")).Op(":=").List(Id("newHost").Call(Id("mem")), Id("newGPU").Call(Id("g"), Id("mem"))),
+		made,
 		Return(Id("g").Dot("Program").Call(Qual(pkgCUDA, "Steps").Values(steps))),
 	)
 	var b bytes.Buffer

@@ -56,8 +56,12 @@ func Main(pkg string, info engine.Info, p *Program) (codegen.File, error) {
 		}
 		return literal(pkgEngine, "Plan", members)
 	}
+	var gpus []member
+	if info.GPUs != "" {
+		gpus = []member{{"GPUs", info.GPUs}, {"GPULayers", info.GPULayers}}
+	}
 	spec := Dict{
-		Id("Info"): literal(pkgEngine, "Info", []member{
+		Id("Info"): literal(pkgEngine, "Info", append([]member{
 			{"Name", info.Name}, {"Arch", info.Arch}, {"FileType", info.FileType}, {"SourceFile", info.SourceFile},
 			{"Compiler", info.Compiler}, {"TargetCPU", info.TargetCPU}, {"Recompile", info.Recompile},
 			{"Params", info.Params}, {"WeightBytes", info.WeightBytes},
@@ -65,7 +69,7 @@ func Main(pkg string, info engine.Info, p *Program) (codegen.File, error) {
 			{"NumUbatch", info.NumUbatch}, {"NumSeq", info.NumSeq}, {"TypeK", info.TypeK}, {"TypeV", info.TypeV},
 			{"Precise", info.Precise}, {"DefaultThreads", info.DefaultThreads},
 			{"ArenaBytes", info.ArenaBytes}, {"RecurrentBytes", info.RecurrentBytes}, {"KVBytes", info.KVBytes},
-		}),
+		}, gpus...)),
 		Id("Plan"): plan(p.Plan),
 		Id("New"):  Id(p.New),
 	}

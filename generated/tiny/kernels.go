@@ -26,7 +26,7 @@ func norm_Tx64_f32_a8(th *engine.Thread, x []float32, w []float32, f32 []float32
 	for t := lo; t < hi; t++ {
 		f := f32[t*64:][:64]
 		kernel.Norm(f, x[t*64:][:64], w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -121,17 +121,14 @@ func mul_Tx4(th *engine.Thread, out []float32, x []float32, y []float32, n int) 
 func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float32, state []float32, x []float32, w []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(8, 1)
-	for i := lo; i < hi; i++ {
-		switch {
-		case i < 2:
-			kernel.Conv(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, th.Scratch(64))
-			kernel.L2NormalizeRows(q[i*16:], 32, n, 16, 9.999999974752427e-07)
-		case i < 4:
-			kernel.Conv(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, th.Scratch(64))
-			kernel.L2NormalizeRows(k[(i-2)*16:], 32, n, 16, 9.999999974752427e-07)
-		default:
-			kernel.Conv(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, th.Scratch(64))
-		}
+	if i, end := lo, min(hi, 2); i < end {
+		kernel.ConvHeads(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := max(lo, 2), min(hi, 4); i < end {
+		kernel.ConvHeads(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := max(lo, 4), hi; i < end {
+		kernel.ConvHeads(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
 	}
 }
 
@@ -173,7 +170,7 @@ func gatedNorm_Tx4x16_a8(th *engine.Thread, x []float32, w []float32, z []float3
 			f := row[r*16:][:16]
 			kernel.GatedNorm(f, x[t*64+r*16:][:16], w, z[t*64+r*16:][:16], 9.999999974752427e-07)
 		}
-		kernel.QuantizeA8(a8[t*80:][:80], row)
+		quant.QuantizeA8(a8[t*80:][:80], row)
 	}
 }
 
@@ -187,7 +184,7 @@ func norm_Tx64_sum_f32_a8(th *engine.Thread, x []float32, y []float32, sum []flo
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := f32[t*64:][:64]
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -233,7 +230,7 @@ func quantize_Tx2x32(th *engine.Thread, out []byte, x []float32, n int) {
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
 		for r := range 2 {
-			kernel.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
+			quant.QuantizeA8(out[t*80+r*40:][:40], x[t*64+r*32:][:32])
 		}
 	}
 }
@@ -273,7 +270,7 @@ func quantize_Tx32(th *engine.Thread, out []byte, x []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		kernel.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
+		quant.QuantizeA8(out[t*40:][:40], x[t*32:][:32])
 	}
 }
 
@@ -338,7 +335,7 @@ func norm_Tx64_sum_a8(th *engine.Thread, x []float32, y []float32, sum []float32
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 
@@ -472,7 +469,7 @@ func quantize_Tx128(th *engine.Thread, out []byte, x []float32, n int) {
 	th.Enter()
 	lo, hi := th.Cut(n, 1)
 	for t := lo; t < hi; t++ {
-		kernel.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
+		quant.QuantizeA8(out[t*160:][:160], x[t*128:][:128])
 	}
 }
 
@@ -509,7 +506,7 @@ func norm_Rx64_a8(th *engine.Thread, x []float32, y []float32, w []float32, a8 [
 		kernel.Add(s, x[t*64:][:64], y[t*64:][:64])
 		f := th.Scratch(64)
 		kernel.Norm(f, s, w, 9.999999974752427e-07)
-		kernel.QuantizeA8(a8[t*80:][:80], f)
+		quant.QuantizeA8(a8[t*80:][:80], f)
 	}
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"time"
@@ -19,7 +20,7 @@ func (c *allocCount) String() string {
 	if c.NotMeasured != "" {
 		return "not measured: " + c.NotMeasured
 	}
-	return fmt.Sprintf("%d after start, counted over %d tokens and %d prompts", c.Allocations, c.Tokens, c.Prompts)
+	return fmt.Sprintf("%d in the steps of %d tokens and %d prompts, counted", c.Allocations, c.Tokens, c.Prompts)
 }
 
 // What countAllocs runs at most, beside one round before it counts.
@@ -41,7 +42,7 @@ func (a *app) countAllocs() *allocCount {
 		if _, err := a.r.Decode(0, 0); err != nil {
 			return err
 		}
-		return a.r.Prompt(a.ctx, 0, tokens, nil, nil)
+		return a.r.Prompt(context.Background(), 0, tokens, nil, nil) // to watch a context allocates, once a call
 	}
 	var before, after runtime.MemStats
 	err := round()

@@ -127,7 +127,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	r := run(t, newFake(t), "info")
-	counted := regexp.MustCompile(`(?m)^allocations   [0-9]+ after start, counted over [1-8] tokens and [1-8] prompts\n`)
+	counted := regexp.MustCompile(`(?m)^allocations   [0-9]+ in the steps of [1-8] tokens and [1-8] prompts, counted\n`)
 	if !counted.MatchString(r.stdout) {
 		t.Errorf("info does not count allocations:\n%s", r.stdout)
 	}
@@ -153,7 +153,7 @@ recompile     qnc compile gopher.gguf -o gopher
 		t.Errorf("info --json: %v: %s", err, r.stdout)
 	}
 	var counts struct {
-		C allocCount `json:"allocations_after_start"`
+		C allocCount `json:"allocations_of_steps"`
 	}
 	if err := json.Unmarshal([]byte(r.stdout), &counts); err != nil || counts.C.Tokens == 0 || counts.C.Allocations == 0 { // the fake copies its prompts
 		t.Errorf("info --json: %v: %+v", err, counts)

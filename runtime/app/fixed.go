@@ -1,6 +1,7 @@
 package app
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,20 +31,43 @@ var fixed = []struct {
 		func(val string, in *engine.Info) bool { return strings.EqualFold(val, in.TypeK) }},
 	{"cache-type-v", func(in *engine.Info) string { return in.TypeV },
 		func(val string, in *engine.Info) bool { return strings.EqualFold(val, in.TypeV) }},
-	{"n-gpu-layers", func(*engine.Info) string { return "the CPU alone" },
-		func(val string, _ *engine.Info) bool { return slices.Contains([]string{"0", "-1", "auto"}, val) }},
-	{"override-tensor", func(*engine.Info) string { return "the CPU alone" },
-		func(val string, _ *engine.Info) bool { return onCPU(val) }},
-	{"tensor-split", func(*engine.Info) string { return "the CPU alone" },
-		func(string, *engine.Info) bool { return false }},
-	{"main-gpu", func(*engine.Info) string { return "the CPU alone" },
-		func(val string, _ *engine.Info) bool { return val == "0" }},
+	{"n-gpu-layers", onDevices, sameLayers},
+	{"override-tensor", onDevices, func(val string, in *engine.Info) bool { return onCPU(val) && in.GPUs == "" || said(val, in) }},
+	{"tensor-split", onDevices, said},
+	{"main-gpu", onDevices, func(val string, in *engine.Info) bool { return val == "0" || said(val, in) }},
 	// -cmoe, -ncmoe and -sm ask for nothing that a CPU binary does not do.
 	{"cpu-moe", nil, func(string, *engine.Info) bool { return true }},
 	{"n-cpu-moe", nil, func(string, *engine.Info) bool { return true }},
 	{"split-mode", nil, func(string, *engine.Info) bool { return true }},
 	{"model", func(in *engine.Info) string { return in.SourceFile },
 		func(val string, in *engine.Info) bool { return filepath.Base(val) == in.SourceFile }},
+}
+
+// onDevices is where the program runs.
+func onDevices(in *engine.Info) string {
+	if in.GPUs == "" {
+		return "the CPU alone"
+	}
+	return fmt.Sprintf("%d of %d layers on %s", in.GPULayers, in.NumLayers+1, in.GPUs)
+}
+
+// sameLayers reports whether -ngl asks for the layers that are on GPUs; more than there are is all.
+func sameLayers(val string, in *engine.Info) bool {
+	n, err := strconv.Atoi(val)
+	switch {
+	case val == "auto" || n < 0:
+		return true
+	case val == "all":
+		n = in.NumLayers + 1
+	case err != nil:
+		return false
+	}
+	return min(n, in.NumLayers+1) == in.GPULayers
+}
+
+// said reports whether the compile's command had this value.
+func said(val string, in *engine.Info) bool {
+	return slices.ContainsFunc(strings.Fields(in.Recompile), func(w string) bool { return strings.Trim(w, "'") == val })
 }
 
 // atMost reports whether every number of a list is at most limit; 0 is the compiled size.

@@ -20,7 +20,7 @@ func (a *app) info() error {
 		e.SetIndent("", "  ")
 		if err := e.Encode(struct {
 			*engine.Info
-			Allocations *allocCount `json:"allocations_after_start"`
+			Allocations *allocCount `json:"allocations_of_steps"`
 		}{in, a.countAllocs()}); err != nil {
 			return fault.New(fault.Failure, "info: %w", err)
 		}
@@ -37,6 +37,9 @@ func (a *app) info() error {
 	sequences := "1 sequence"
 	if in.NumSeq != 1 {
 		sequences = fmt.Sprintf("%d sequences", in.NumSeq)
+	}
+	if in.GPUs != "" {
+		precise += ", " + onDevices(in)
 	}
 	memory := int64(in.WeightBytes) + in.ArenaBytes + in.RecurrentBytes + in.KVBytes
 	for _, l := range [][2]string{

@@ -36,7 +36,6 @@ type GPU struct {
 	devices []*Device
 	inputs  []byte // pinned: tok, pos, seq, rows of a step, numUbatch int32 each
 	pinned  [][]byte
-	steps   Steps
 	decode  []segment
 	events  []Event // by hand-over, made once
 	err     error   // the first; what comes after it does nothing

@@ -29,6 +29,9 @@ type Info struct {
 	NumUbatch int `json:"n_ubatch"`
 	NumSeq    int `json:"n_seq"`
 
+	GPUs      string `json:"gpus,omitempty"`       // devices of the plan beside the CPU: "cuda:0, cuda:1"
+	GPULayers int    `json:"gpu_layers,omitempty"` // on them, the head counted as one
+
 	TypeK          string `json:"type_k"`
 	TypeV          string `json:"type_v"`
 	Precise        bool   `json:"precise"`

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"qnc/runtime/cpu"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 )
 
@@ -134,11 +135,13 @@ func convWork(r *rand.Rand, n int) work {
 	x, y, w, state := normal(r, n*benchChannels, 1), make([]float32, n*benchChannels), normal(r, 4*benchChannels, 1), normal(r, 3*benchChannels, 1)
 	return work{name: fmt.Sprint("conv of ", n), macs: 4 * len(x), bytes: 8 * len(x), run: func(ith, nth int, scratch []float32) {
 		lo, hi := share(benchChannels/benchDim, ith, nth)
-		for i := lo; i < hi; i++ {
-			c := i * benchDim
-			Conv(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, scratch)
-			if i < 2*benchKeys {
-				L2NormalizeRows(y[c:], benchChannels, n, benchDim, 1e-6)
+		for _, part := range []struct {
+			first, last int
+			eps         float64
+		}{{0, 2 * benchKeys, 1e-6}, {2 * benchKeys, benchChannels / benchDim, -1}} {
+			if i, end := max(lo, part.first), min(hi, part.last); i < end {
+				c := i * benchDim
+				ConvHeads(y[c:], benchChannels, state[c:], benchChannels, x[c:], benchChannels, w[4*c:], 4, n, benchDim, end-i, part.eps, scratch)
 			}
 		}
 	}}
@@ -176,7 +179,7 @@ func attendWork(r *rand.Rand, kind string, n, depth int) work {
 
 func rowWorks(r *rand.Rand) []work {
 	x, y, z, w := normal(r, benchWidth, 1), make([]float32, benchWidth), normal(r, benchWidth, 1), normal(r, benchWidth, 1)
-	a8, p, logits := make([]byte, quant.A8RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
+	a8, p, logits := make([]byte, panel.RowBytes(benchWidth)), normal(r, benchExperts, 1), normal(r, benchVocab, 1)
 	weights, ids, half := make([]float32, 10), make([]int32, 10), make([]byte, 2*benchWidth)
 	one := func(name string, bytes int, f func()) work {
 		return work{name: name, bytes: bytes, single: true, run: func(int, int, []float32) { f() }}
@@ -184,7 +187,7 @@ func rowWorks(r *rand.Rand) []work {
 	return []work{
 		one("norm 2048", 8*benchWidth, func() { Norm(y, x, w, 1e-6) }),
 		one("gated norm 2048", 12*benchWidth, func() { GatedNorm(y, x, w, z, 1e-6) }),
-		one("quantize a8 2048", 4*benchWidth, func() { QuantizeA8(a8, x) }),
+		one("quantize 2048", 4*benchWidth, func() { QuantizeRecords(a8, x) }),
 		one("quantize f16 2048", 4*benchWidth, func() { QuantizeF16(half, x) }),
 		one("silu mul 2048", 12*benchWidth, func() { SiluMul(y, x, z) }),
 		one("sigmoid 2048", 8*benchWidth, func() { SigmoidRow(y, x) }),

@@ -28,13 +28,15 @@ func (h *DeltaHead) vectorChunks(tokens, c int, scratch []float32) {
 	m.hi, m.lo, m.decay, m.e, m.nega = take(c), take(c), take(c), take(c), take(2*c)
 	simd.Transpose(m.st, m.ldv, h.State, h.K, h.V, h.K)
 	for t := 0; t < tokens; t += c {
-		m.run(t, min(c, tokens-t))
+		n := min(c, tokens-t)
+		m.run(t, n, min(c, tokens-t-n))
 	}
 	simd.Transpose(h.State, h.K, m.st, m.ldv, h.K, h.V)
 }
 
-// run is one chunk of n tokens. Rows behind the last are zeros, to whole tiles.
-func (m *chunker) run(first, n int) {
+// run is one chunk of n tokens; next are in the one behind it. Rows behind the
+// last are zeros, to whole tiles.
+func (m *chunker) run(first, n, next int) {
 	all := (n + vec.Lane - 1) / vec.Lane * vec.Lane
 	m.load(first, n, all)
 	for i := 0; i < all; i += vec.Lane {
@@ -43,6 +45,9 @@ func (m *chunker) run(first, n int) {
 	}
 	simd.Gemm(m.u, m.ldv, m.key, m.ldk, 1, m.st, m.ldv, all, m.V, m.K, false)
 	for i := range n {
+		if i < next {
+			m.fetch(first + n + i)
+		}
 		beta := m.Beta[(first+i)*m.GStride]
 		e := m.e[:i+1]
 		simd.Decay(e, m.hi, m.lo, m.hi[i], m.lo[i])
@@ -79,6 +84,13 @@ func (m *chunker) run(first, n int) {
 		simd.Scale(s, s, m.decay[n-1])
 	}
 	simd.Gemm(m.st, m.ldv, m.key, 1, m.ldk, m.u, m.ldv, m.K, m.V, n, true)
+}
+
+// fetch asks memory for what a token of the next chunk reads and writes.
+func (m *chunker) fetch(t int) {
+	for _, row := range [][]float32{m.Key[t*m.QStride:][:m.K], m.Q[t*m.QStride:][:m.K], m.Val[t*m.VStride:][:m.V], m.Out[t*m.OStride:][:m.V]} {
+		simd.Prefetch(Bytes(row))
+	}
 }
 
 // load copies the chunk's keys and queries, the latter scaled, and sums g.

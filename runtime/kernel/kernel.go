@@ -225,10 +225,3 @@ func RMSNormalize(x []float32, eps float64) {
 		x[i] *= s
 	}
 }
-
-// L2NormalizeRows applies L2Normalize to n rows of dim floats.
-func L2NormalizeRows(x []float32, stride, n, dim int, eps float64) {
-	for t := range n {
-		L2Normalize(x[t*stride:][:dim], eps)
-	}
-}

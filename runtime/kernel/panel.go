@@ -4,7 +4,6 @@ import (
 	"unsafe"
 
 	"qnc/runtime/panel"
-	"qnc/runtime/quant"
 )
 
 // A PanelFunc is an emitted vector kernel: dst[16t+r] is row r of the panel
@@ -218,17 +217,4 @@ func PanelRow(dst []float32, format string, matrix []byte, i int, scratch []floa
 	row := bytesOf(scratch)[:f.Kind.RowBytes(len(dst))]
 	f.Unpack(row, matrix, i, len(dst))
 	f.Kind.Dequantize(dst, row)
-}
-
-// QuantizeRecords encodes x as records of package panel.
-func QuantizeRecords(row []byte, x []float32) {
-	var mem [quant.BlockA8 * 40 / 4]float32 // 32 blocks, aligned
-	const step = 32 * quant.BlockA8
-	for len(x) > 0 {
-		n := min(step, len(x))
-		a8 := bytesOf(mem[:])[:quant.A8RowBytes(n)]
-		QuantizeA8(a8, x[:n])
-		panel.Store(row[:panel.RowBytes(n)], quant.ViewA8(a8, n))
-		x, row = x[n:], row[panel.RowBytes(n):]
-	}
 }

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 	"qnc/runtime/vec"
 )
@@ -12,13 +13,13 @@ var simd *vec.Funcs
 // any kernel runs, and only with a target that the machine can run.
 func Use(target string) { simd = vec.ForTarget(target) }
 
-// QuantizeA8 is quant.QuantizeA8.
-func QuantizeA8(row []byte, x []float32) {
-	if simd == nil || len(x)%quant.BlockA8 != 0 || len(row) < quant.A8RowBytes(len(x)) {
-		quant.QuantizeA8(row, x)
+// QuantizeRecords is panel.Quantize.
+func QuantizeRecords(row []byte, x []float32) {
+	if simd == nil || len(x)%quant.BlockA8 != 0 || len(row) < panel.RowBytes(len(x)) {
+		panel.Quantize(row, x)
 		return
 	}
-	simd.QuantizeA8(row, x)
+	simd.Records(row, x)
 }
 
 // QuantizeF16 is quant.QuantizeF16.

@@ -74,6 +74,35 @@ func TestDeltaVector(t *testing.T) {
 	})
 }
 
+// TestConvHeads: heads in blocks, of several sizes, are convolved and normalised as one by one.
+func TestConvHeads(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 1))
+	for _, c := range []struct{ taps, dim, heads int }{{4, 16, 3}, {4, 128, 19}, {4, 400, 6}, {3, 12, 200}, {4, 8, 6}, {4, 2048, 2}} {
+		const n = 5
+		channels := c.dim * c.heads
+		x, w, start := normal(r, n*channels, 1), normal(r, channels*c.taps, 1), normal(r, (c.taps-1)*channels, 1)
+		for _, eps := range []float64{-1, 0, 1e-6} {
+			targets(t, func(t *testing.T) {
+				scratch := make([]float32, ConvScratch(c.dim, c.taps))
+				y, state := make([]float32, n*channels), slices.Clone(start)
+				ConvHeads(y, channels, state, channels, x, channels, w, c.taps, n, c.dim, c.heads, eps, scratch)
+				want, wantState := make([]float32, n*channels), slices.Clone(start)
+				for i := 0; i < channels; i += c.dim {
+					Conv(want[i:], channels, wantState[i:], channels, x[i:], channels, w[i*c.taps:], c.taps, n, c.dim, c.dim, -1, scratch)
+					for t := range n {
+						if eps >= 0 {
+							L2Normalize(want[t*channels+i:][:c.dim], eps)
+						}
+					}
+				}
+				if !slices.Equal(y, want) || !slices.Equal(state, wantState) {
+					t.Errorf("%v, eps %v: other bits than head by head", c, eps)
+				}
+			})
+		}
+	}
+}
+
 func TestMatMul(t *testing.T) {
 	targets(t, func(t *testing.T) {
 		r := rand.New(rand.NewPCG(9, 1))
@@ -118,7 +147,7 @@ func TestConvVector(t *testing.T) {
 		y, state = make([]float32, n*channels), slices.Clone(start)
 		at := 0
 		for _, m := range cuts {
-			Conv(y[at*channels:], channels, state, channels, x[at*channels:], channels, w, 4, m, channels, make([]float32, ConvScratch(channels, 4)))
+			Conv(y[at*channels:], channels, state, channels, x[at*channels:], channels, w, 4, m, channels, channels, -1, make([]float32, ConvScratch(channels, 4)))
 			at += m
 		}
 		return y, state
@@ -191,7 +220,7 @@ func TestNoAllocations(t *testing.T) {
 			{"Attention in ranges", func() { b := *a; b.Part(0, 1, scratch, shared); b.Merge(0, 1, shared) }},
 			{"Store", func() { a.Values.Store(0, 3, x[:32]) }},
 			{"MatMul", func() { MatMul(y, 32, x, 64, bytes, 128, DequantizeF16, 0, 32, 9, 64, scratch) }},
-			{"Conv", func() { Conv(y, 64, scratch[1000:], 64, x, 64, w, 4, 9, 64, scratch) }},
+			{"Conv", func() { ConvHeads(y, 64, scratch[9000:], 64, x, 64, w, 4, 9, 32, 2, 1e-6, scratch) }},
 			{"TopK", func() { TopK(y[:10], ids, x[:512], true, 0, 1) }},
 		} {
 			if n := testing.AllocsPerRun(5, c.run); n != 0 {

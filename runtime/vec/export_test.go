@@ -68,7 +68,7 @@ func interpret(text, suffix string) *Funcs {
 	}
 	scale, mulAdd, norm, gated, decay, rope := load("scale"), load("mulAdd"), load("norm"), load("gated"), load("decay"), load("rope")
 	expSum, squares, maxOf, argMax := load("expSum"), load("sumSquares"), load("maxOf"), load("argMax")
-	widen, narrow, q80, a8 := load("widenF16"), load("narrowF16"), load("widenQ80"), load("quantizeA8")
+	widen, narrow, q80, a8 := load("widenF16"), load("narrowF16"), load("widenQ80"), load("records")
 	transpose, step, solve, taps, conv := load("transpose8"), load("deltaStep"), load("solve8"), load("taps4"), load("conv4")
 	low := func(x uint64) float32 { return math.Float32frombits(uint32(x)) }
 	f := &Funcs{
@@ -87,7 +87,7 @@ func interpret(text, suffix string) *Funcs {
 		WidenF16:   func(dst []float32, src []byte) { widen(base(dst), bytesBase(src)) },
 		NarrowF16:  func(dst []byte, src []float32) { narrow(bytesBase(dst), base(src)) },
 		WidenQ80:   func(dst []float32, src []byte) { q80(base(dst), bytesBase(src)) },
-		QuantizeA8: func(row []byte, x []float32) { a8(bytesBase(row), base(x)) },
+		Records:    func(row []byte, x []float32) { a8(bytesBase(row), base(x)) },
 		dotRows:    4,
 		transpose8: func(dst *float32, ldd int, src *float32, lds, n int) {
 			transpose(ints(int(word(dst)), ldd, int(word(src)), lds, n))

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"qnc/runtime/cpu"
+	"qnc/runtime/panel"
 	"qnc/runtime/vec"
 )
 
@@ -74,8 +75,8 @@ func TestGuardPages(t *testing.T) {
 		for _, n := range []int{32, 64, 96} {
 			q := place(t, n/32*34, end)
 			v.WidenQ80(fl(n), q)
-			r := place(t, n/32*40, end)
-			v.QuantizeA8(r, fl(n))
+			r := place(t, panel.RowBytes(n), end)
+			v.Records(r, fl(n))
 		}
 		for _, m := range []int{1, 2, 3, 4, 5, 7} {
 			for _, n := range []int{16, 32, 48} {

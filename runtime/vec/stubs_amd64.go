@@ -102,10 +102,10 @@ func narrowF16AVX2(dst []byte, src []float32)
 //go:noescape
 func widenQ80AVX2(dst []float32, src []byte)
 
-// quantizeA8AVX2 encodes whole blocks of 32 as quant.QuantizeA8 does.
+// recordsAVX2 encodes whole blocks of 32 as panel.Quantize does.
 //
 //go:noescape
-func quantizeA8AVX2(row []byte, x []float32)
+func recordsAVX2(row []byte, x []float32)
 
 // prefetchAVX2 asks memory for the lines of p.
 //
@@ -327,10 +327,10 @@ func narrowF16AVX512(dst []byte, src []float32)
 //go:noescape
 func widenQ80AVX512(dst []float32, src []byte)
 
-// quantizeA8AVX512 encodes whole blocks of 32 as quant.QuantizeA8 does.
+// recordsAVX512 encodes whole blocks of 32 as panel.Quantize does.
 //
 //go:noescape
-func quantizeA8AVX512(row []byte, x []float32)
+func recordsAVX512(row []byte, x []float32)
 
 // prefetchAVX512 asks memory for the lines of p.
 //

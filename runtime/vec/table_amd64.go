@@ -22,7 +22,7 @@ var AVX2 = Funcs{
 	WidenF16:   widenF16AVX2,
 	NarrowF16:  narrowF16AVX2,
 	WidenQ80:   widenQ80AVX2,
-	QuantizeA8: quantizeA8AVX2,
+	Records:    recordsAVX2,
 	Prefetch:   prefetchAVX2,
 
 	gemm: []gemmTile{
@@ -67,7 +67,7 @@ var AVX512 = Funcs{
 	WidenF16:   widenF16AVX512,
 	NarrowF16:  narrowF16AVX512,
 	WidenQ80:   widenQ80AVX512,
-	QuantizeA8: quantizeA8AVX512,
+	Records:    recordsAVX512,
 	Prefetch:   prefetchAVX512,
 
 	gemm: []gemmTile{

@@ -37,7 +37,7 @@ type Funcs struct {
 	WidenF16   func(dst []float32, src []byte)
 	NarrowF16  func(dst []byte, src []float32)
 	WidenQ80   func(dst []float32, src []byte)
-	QuantizeA8 func(row []byte, x []float32) // quant.QuantizeA8, bit by bit
+	Records    func(row []byte, x []float32) // panel.Quantize, bit by bit
 	Prefetch   func(p []byte)                // into the second level of cache
 
 	gemm       []gemmTile // the widest, tallest first

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"qnc/runtime/cpu"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 	"qnc/runtime/vec"
 )
@@ -358,17 +359,17 @@ func hostile(r *rand.Rand, n int) []float32 {
 	return x
 }
 
-func TestQuantizeA8(t *testing.T) {
+func TestRecords(t *testing.T) {
 	each(t, func(t *testing.T, v *vec.Funcs) {
 		r := rand.New(rand.NewPCG(5, 1))
 		for _, n := range []int{0, 32, 64, 512, 2048} {
 			for range 50 {
 				x := hostile(r, n)
-				got, want := make([]byte, quant.A8RowBytes(n)), make([]byte, quant.A8RowBytes(n))
-				v.QuantizeA8(got, x)
-				quant.QuantizeA8(want, x)
+				got, want := make([]byte, panel.RowBytes(n)), make([]byte, panel.RowBytes(n))
+				v.Records(got, x)
+				panel.Quantize(want, x)
 				if !bytes.Equal(got, want) {
-					t.Fatalf("QuantizeA8 of %d gives other bytes", n)
+					t.Fatalf("Records of %d gives other bytes", n)
 				}
 			}
 		}

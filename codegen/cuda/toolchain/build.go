@@ -87,7 +87,7 @@ func (c *Compiler) nvccArgs(j *Job) []string {
 
 // fatbin compiles with nvcc: machine code of each architecture, PTX of the oldest and newest.
 func (c *Compiler) fatbin(ctx context.Context, j *Job) (*Output, error) {
-	args := append(c.nvccArgs(j), "-fatbin", "-Xptxas", "-v")
+	args := append(c.nvccArgs(j), "-fatbin", "-Xptxas", "-v", "--threads", "0") // architectures in parallel
 	out := &Output{Native: j.Archs, PTX: virtual(j.Archs), NativeCUDA: c.Major * 1000, PTXCUDA: c.Major*1000 + c.Minor*10}
 	for _, a := range out.Native {
 		args = append(args, "-gencode", fmt.Sprintf("arch=compute_%d,code=sm_%d", a, a))

@@ -148,8 +148,8 @@ func findNVCC(ctx context.Context, homes []string) (*Compiler, error) {
 	if c.Major, c.Minor, ok = version(releaseRE, said); !ok {
 		return nil, fmt.Errorf("%s --version names no release", path)
 	}
-	if c.Major < 11 {
-		return nil, fmt.Errorf("%s: CUDA %d.%d is too old: the kernels need 11.0", path, c.Major, c.Minor)
+	if c.Major < 11 || c.Major == 11 && c.Minor < 2 {
+		return nil, fmt.Errorf("%s: CUDA %d.%d is too old: the kernels need 11.2", path, c.Major, c.Minor)
 	}
 	if os.Getenv("NVCC_CCBIN") == "" && runtime.GOOS != "windows" {
 		if _, err := exec.LookPath("gcc"); err != nil {

@@ -34,7 +34,7 @@ func (g *gen) converts() {
 	}
 	g.p("ADDQ $34, SI\nADDQ $128, DI\nDECQ CX\nJNZ %s\n%s:", loop, done)
 	g.ret()
-	g.quantizeA8()
+	g.records()
 
 	g.fn("prefetch", "asks memory for the lines of p.", "", "p []byte")
 	g.arg("p", "SI")
@@ -62,14 +62,15 @@ func (g *gen) halves(whole func(i int), one func()) {
 	g.ret()
 }
 
-// quantizeA8 is quant.QuantizeA8 bit by bit: q, d and sum lie one after the other in row.
-func (g *gen) quantizeA8() {
-	g.fn("quantizeA8", "encodes whole blocks of 32 as quant.QuantizeA8 does.", "", "row []byte", "x []float32")
+// records is panel.Quantize bit by bit.
+func (g *gen) records() {
+	const bytes, d, sum, halves = 44, 32, 36, 40 // of package panel
+	g.fn("records", "encodes whole blocks of 32 as panel.Quantize does.", "", "row []byte", "x []float32")
 	g.arg("row", "DI")
 	g.arg("x", "SI")
 	g.length("x", "CX")
 	loop, odd, next, done := g.fresh("block"), g.fresh("odd"), g.fresh("next"), g.fresh("done")
-	g.p("MOVQ CX, R8\nADDQ DI, R8\nSHRQ $5, CX\nLEAQ (R8)(CX*4), R9\nTESTQ CX, CX\nJZ %s", done)
+	g.p("SHRQ $5, CX\nJZ %s", done)
 	abs := g.bits("abs", 0x7fffffff)
 	n := 32 / g.w // registers of a block: 0..n-1
 	g.p("VMOVUPS %s, %s", abs, g.v(12))
@@ -90,21 +91,23 @@ func (g *gen) quantizeA8() {
 	}
 	g.across("VPMAXUD", 4, 5)
 	g.p("VMOVD X4, AX\nCMPL AX, $0x7f800000\nJAE %s\nCMPL AX, $0x04000000\nJB %s", odd, odd)
-	g.p("VDIVSS X13, X4, X5\nVMOVSS X5, (R8)") // d = m/127
+	g.p("VDIVSS X13, X4, X5\nVMOVSS X5, %d(DI)", d) // m/127
 	g.p("VDIVSS X4, X13, X5\nVBROADCASTSS X5, %s", g.v(5))
 	for i := range n {
 		g.p("VMULPS %[1]s, %[2]s, %[2]s\nVCVTPS2DQ %[2]s, %[2]s", g.v(5), g.v(i))
 	}
 	if g.z {
-		g.p("VPMOVDB Z0, (DI)\nVPMOVDB Z1, 16(DI)\nVPADDD Z1, Z0, Z0")
+		g.p("VPMOVDB Z0, (DI)\nVPMOVDB Z1, 16(DI)")
 	} else {
 		g.p("VPACKSSDW Y1, Y0, Y6\nVPACKSSDW Y3, Y2, Y7\nVPACKSSWB Y7, Y6, Y6\nVPERMD Y6, Y14, Y6\nVMOVDQU Y6, (DI)")
-		g.p("VPADDD Y1, Y0, Y0\nVPADDD Y3, Y2, Y2\nVPADDD Y2, Y0, Y0")
+		g.p("VPADDD Y1, Y0, Y0\nVPADDD Y3, Y2, Y1")
 	}
-	g.across("VPADDD", 0, 1)
-	g.p("VMOVD X0, (R9)\nJMP %s", next)
+	g.across("VPADDD", 0, 2)
+	g.across("VPADDD", 1, 2)
+	g.p("VMOVD X0, AX\nMOVW AX, %d(DI)\nVMOVD X1, AX\nMOVW AX, %d(DI)", halves, halves+2)
+	g.p("VPADDD X1, X0, X0\nVCVTDQ2PS X0, X0\nVMOVSS X0, %d(DI)\nJMP %s", sum, next)
 	g.p("%s:\nXORQ BX, BX\nCMPL AX, $0x7f800000\nMOVL $0x7fc00000, DX\nCMOVLCC DX, BX", odd)
-	g.p("MOVL BX, (R8)\nMOVL $0, (R9)\nVPXOR X0, X0, X0\nVMOVDQU Y0, (DI)")
-	g.p("%s:\nADDQ $128, SI\nADDQ $32, DI\nADDQ $4, R8\nADDQ $4, R9\nDECQ CX\nJNZ %s\n%s:", next, loop, done)
+	g.p("MOVL BX, %d(DI)\nMOVL $0, %d(DI)\nMOVL $0, %d(DI)\nVPXOR X0, X0, X0\nVMOVDQU Y0, (DI)", d, sum, halves)
+	g.p("%s:\nADDQ $128, SI\nADDQ $%d, DI\nDECQ CX\nJNZ %s\n%s:", next, bytes, loop, done)
 	g.ret()
 }
