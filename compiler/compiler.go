@@ -204,9 +204,12 @@ func (j *job) run(stage passes.Stage) error {
 // emit writes the program's source and type-checks it.
 func (j *job) emit(ctx context.Context) error {
 	start := time.Now()
-	emit := j.emitCPU
-	if usesGPU(j.m) {
-		emit = j.emitGPU
+	emit := j.emitGPU
+	if !usesGPU(j.m) {
+		if err := j.needsGPU(); err != nil {
+			return err
+		}
+		emit = j.emitCPU
 	}
 	out, err := emit(ctx)
 	if err != nil {

@@ -28,6 +28,17 @@ func usesGPU(m *ir.Module) bool {
 	})
 }
 
+// needsGPU is the error of an artifact that only a plan with a GPU has.
+func (j *job) needsGPU() error {
+	for _, a := range j.o.Emit {
+		switch a.Kind {
+		case "cu", "ptx", "fatbin":
+			return fault.New(fault.Usage, "--emit %s: the whole plan is on the CPU: name a machine with a GPU (--machine) or leave it out", a.Kind)
+		}
+	}
+	return nil
+}
+
 // copyForCPU keeps the module before it is placed, with the CPU alone: what the
 // program falls back to on a machine without a GPU.
 func (j *job) copyForCPU() error {

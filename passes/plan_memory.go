@@ -27,6 +27,11 @@ func planMemory(m *ir.Module, t *Target) error {
 		for _, v := range f.Body {
 			v.Mem = ir.NoMem
 		}
+		if oneToken(f) {
+			for _, b := range blocks {
+				b.last += linger
+			}
+		}
 		arrange(blocks)
 		for _, b := range blocks {
 			for _, v := range b.values {
@@ -43,6 +48,22 @@ func planMemory(m *ir.Module, t *Target) error {
 		return nil
 	}
 	return lacking(use(m, sizes, arena))
+}
+
+// linger is for how many values the memory of a value of one token is left alone after its last
+// use. It is small, and a value that takes it at once makes all threads wait until the last has read it.
+const linger = 24
+
+// oneToken reports whether the extents of f's values do not depend on the tokens of a step.
+func oneToken(f *ir.Func) bool {
+	for _, v := range f.Body {
+		for _, d := range v.Type.Dims {
+			if d.Sym == "T" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // checkBounds demands a bound for every symbol that a type uses.

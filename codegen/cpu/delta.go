@@ -5,6 +5,7 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
 	"qnc/runtime/kernel"
 )
@@ -16,12 +17,14 @@ import (
 //	if i, end := lo, min(hi, 4); i < end {
 //		kernel.ConvHeads(q[i*64:], 256, state[i*64:], 1024, x[i*64:], 1024, w[i*256:], 4, n, 64, end-i, 1e-06, th.Scratch(4096))
 //	}
-//	if i, end := max(lo, 4), min(hi, 8); i < end {
+//	if i, end := max(lo, 4)-4, min(hi, 8)-4; i < end {
 //		… the same for k
 //	}
-//	if i, end := max(lo, 8), hi; i < end {
+//	if i, end := max(lo, 8)-8, hi-8; i < end {
 //		… v, without the norm
 //	}
+//
+// Of one token a group of heads is cut, with what emitDelta reads of it.
 func emitConvSplit(k *kern) {
 	x := k.v.Args[1].Type
 	g, kd, vh, vd := k.v.Int("heads"), k.v.Int("kdim"), k.v.Int("vheads"), k.v.Int("vdim")
@@ -35,21 +38,15 @@ func emitConvSplit(k *kern) {
 	k.in("w", 2)
 	k.tokens(x.Dims[0])
 	k.scratch = kernel.ConvScratch(max(kd, vd), c)
-	head := func(name string, first, last, start, dim, stride int, norm bool) Code {
-		i, lo, hi := "i", "lo", "hi"
-		if first > 0 {
-			i, lo = fmt.Sprintf("(i-%d)", first), fmt.Sprintf("max(lo, %d)", first)
-		}
-		if last < 2*g+vh {
-			hi = fmt.Sprintf("min(hi, %d)", last)
-		}
+	// heads i to end of a part whose channels start at start
+	heads := func(name, i, end string, start, dim, stride int, norm bool) Code {
 		eps := "-1"
 		if norm {
 			eps = f32(k.v.Float("eps"))
 		}
-		ch, tap := sum(fmt.Sprint(start), at(i, dim)), sum(fmt.Sprint(start*c), at(i, dim*c))
-		return If(raw("i, end := %s, %s", lo, hi), raw("i < end")).Block(
-			Qual(pkgKernel, "ConvHeads").Call(raw("%s[%s:]", name, at(i, dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
+		ch, tap := sum(fmt.Sprint(start), at("i", dim)), sum(fmt.Sprint(start*c), at("i", dim*c))
+		return If(raw("i, end := %s, %s", i, end), raw("i < end")).Block(
+			Qual(pkgKernel, "ConvHeads").Call(raw("%s[%s:]", name, at("i", dim)), Lit(stride), raw("state[%s:]", ch), Lit(channels),
 				raw("x[%s:]", ch), Lit(token), raw("w[%s:]", tap), Lit(c), Id("n"), Lit(dim), raw("end-i"), raw("%s", eps), raw("th.Scratch(%d)", k.scratch)))
 	}
 	for i := range 3 {
@@ -58,10 +55,22 @@ func emitConvSplit(k *kern) {
 			return
 		}
 	}
-	k.stmt(raw("lo, hi := th.Cut(%d, 1)", 2*g+vh),
-		head("q", 0, g, 0, kd, g*kd, true),
-		head("k", g, 2*g, g*kd, kd, g*kd, true),
-		head("v", 2*g, 2*g+vh, 2*g*kd, vd, vh*vd, false))
+	if k.one() && vh%g == 0 { // groups, whose heads are one job in emitDelta
+		for i := range k.writes {
+			if k.writes[i].state == nil {
+				k.writes[i].parts = g
+			}
+		}
+		k.bounds(g, 1)
+		k.stmt(heads("q", "lo", "hi", 0, kd, g*kd, true),
+			heads("k", "lo", "hi", g*kd, kd, g*kd, true),
+			heads("v", at("lo", vh/g), at("hi", vh/g), 2*g*kd, vd, vh*vd, false))
+		return
+	}
+	k.bounds(2*g+vh, 1)
+	k.stmt(heads("q", "lo", fmt.Sprintf("min(hi, %d)", g), 0, kd, g*kd, true),
+		heads("k", fmt.Sprintf("max(lo, %d)-%d", g, g), fmt.Sprintf("min(hi, %d)-%d", 2*g, g), g*kd, kd, g*kd, true),
+		heads("v", fmt.Sprintf("max(lo, %d)-%d", 2*g, 2*g), fmt.Sprintf("hi-%d", 2*g), 2*g*kd, vd, vh*vd, false))
 }
 
 // emitDelta emits the gated delta rule, value heads cut over the threads:
@@ -95,7 +104,18 @@ func emitDelta(k *kern) {
 		run = raw("head.Chunks(n, %d, th.Scratch(%d))", ir.ChunkTokens, k.scratch)
 		k.name = fmt.Sprintf("deltaChunk_%dx%d_%dx%d", groups, kd, heads, vd)
 	}
-	k.cut("h", fmt.Sprint(heads), 1,
+	grain := 1
+	if k.one() && heads%groups == 0 && k.v.Attr.Get("map") != "tiled" { // a group's heads together
+		grain = heads / groups
+		k.writes[0].parts = groups
+		var args []view.View
+		for i := range 5 {
+			args = append(args, k.arg(i+1))
+		}
+		rows := [][4]int{{qt, qr, groups, kd}, {kt, kr, groups, kd}, {vt, vr, heads, vd}, {gt, gr, heads, 1}, {bt, br, heads, 1}}
+		k.readAlike(args, func(i int) bool { r := rows[i]; return k.inOrder(args[i], r[0], r[1], r[2], r[3]) }, groups)
+	}
+	k.cut("h", fmt.Sprint(heads), grain,
 		raw("g := %s", groupOf("h", heads, groups, k.v.Attr.Get("map"))),
 		Id("head").Op(":=").Qual(pkgKernel, "DeltaHead").Values(Dict{
 			Id("K"): Lit(kd), Id("V"): Lit(vd),

@@ -104,12 +104,45 @@ func emitElemwise(k *kern) {
 		if loops[0].Strides[0] == 1 {
 			grain = 16
 		}
+		if k.one() {
+			grain = k.dealElems(loops, views, s, grain)
+		}
 	}
 	if inner == 0 { // one row, cut over the threads
 		k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Id(n), Lit(grain)), body)
 		return
 	}
 	k.cut("i0", n, grain, body)
+}
+
+// dealElems is the grain of the outermost loop of s over one token: the result is dealt as the
+// argument was that a kernel since the last barrier wrote, otherwise as products are.
+func (k *kern) dealElems(loops []view.Loop, views []view.View, s, grain int) int {
+	elems := k.v.Type.Elems(k.p.max)
+	alike := func(j int) bool { // argument j-1 lies as the result
+		for _, l := range loops {
+			if l.Strides[j] != l.Strides[0] {
+				return false
+			}
+		}
+		return views[j].Off == 0 && views[j].Base.Type.Elems(k.p.max) == elems
+	}
+	parts := s // of a loop around others an iteration is a part
+	if len(loops) == 1 {
+		parts = k.deal(s)
+		for j := 1; j < len(views); j++ {
+			if n := k.dealt(views[j], elems); n > 0 && s%n == 0 && alike(j) {
+				parts = n
+				break
+			}
+		}
+		if parts == 0 {
+			return grain
+		}
+	}
+	k.wrote(parts)
+	k.readAlike(views[1:], func(j int) bool { return alike(j + 1) }, parts)
+	return s / parts
 }
 
 // rowOps are the ops with a kernel for a whole row.

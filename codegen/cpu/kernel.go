@@ -30,6 +30,7 @@ type call struct {
 	writes  []region
 	cost    cost.Cost
 	fault   error
+	since   []region // what the step's kernels have written since the last barrier
 }
 
 // A param is one argument: its name and type in the kernel, its text in the call.
@@ -43,11 +44,13 @@ type param struct {
 type region struct {
 	state  *ir.Value
 	lo, hi int
+	parts  int // equal parts that are dealt to the threads; 0: any thread touches all of it
 }
 
-func (r region) overlaps(s region) bool {
-	return r.state == s.state && r.lo < s.hi && s.lo < r.hi
-}
+// crosses reports whether a thread may touch in r what another touches in s.
+func (r region) crosses(s region) bool { return r.overlaps(s) && (r != s || r.parts == 0) }
+
+func (r region) overlaps(s region) bool { return r.state == s.state && r.lo < s.hi && s.lo < r.hi }
 
 // dequantize names the function that decodes rows of a kind; package kernel has vector forms of some.
 func dequantize(kind *quant.Kind) *Statement {

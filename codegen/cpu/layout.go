@@ -3,6 +3,7 @@ package cpu
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	. "github.com/dave/jennifer/jen"
 
@@ -202,11 +203,17 @@ func (k *kern) routing(w, used int, x operand) Code {
 //
 //	lo, hi := th.Cut(64, 1)
 //	kernel.PanelMatMul(out, 1024, x, 352, kernel.Panels{Func: q4K, Data: w, …}, lo, hi, n, th.Scratch(1634))
+//
+// Functions for one token, Token…, take no n.
 func (k *kern) panelCall(fn string, panels, scratch int, args []Code) {
 	k.name += "_" + Panel
 	k.scratch = scratch
-	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(panels), Lit(1)))
-	k.stmt(Qual(pkgKernel, fn).Call(append(args, Id("lo"), Id("hi"), Id("n"), raw("th.Scratch(%d)", scratch))...))
+	k.bounds(panels, k.grain(panels*panel.Rows)/panel.Rows)
+	args = append(args, Id("lo"), Id("hi"))
+	if !strings.HasPrefix(fn, "Token") {
+		args = append(args, Id("n"))
+	}
+	k.stmt(Qual(pkgKernel, fn).Call(append(args, raw("th.Scratch(%d)", scratch))...))
 }
 
 // quantizeRow emits the quantisation of a row, in the form that the target's kernels read.

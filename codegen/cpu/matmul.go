@@ -7,11 +7,20 @@ import (
 
 	"qnc/ir"
 	"qnc/runtime/kernel"
+	"qnc/runtime/panel"
 	"qnc/runtime/quant"
 )
 
 // rowGrain is the least number of output rows that a thread takes: 16 floats are a cache line.
 const rowGrain = 16
+
+// grain is the least rows that a thread takes of a product.
+func (k *kern) grain(rows int) int {
+	if k.deal(rows) > 0 {
+		return dealRows
+	}
+	return rowGrain
+}
 
 // An operand is the activation side of a product: rows of a8 or of f32.
 type operand struct {
@@ -88,12 +97,13 @@ func emitMatMul(k *kern) {
 	size := kind.RowBytes(width)
 	from := fmt.Sprintf("w[%s:][:%d]", at("i", size), size)
 	to := raw("out[%s]", sum(at("t", rows), "i"))
+	k.wrote(k.deal(rows))
 	if p, ok := k.panel(1); ok {
 		k.panelCall("PanelMatMul", p.panels, k.product(0), []Code{Id("out"), Lit(rows), Id("x"), Lit(x.token), p.value("w")})
 		return
 	}
 	if x.a8 {
-		k.cut("i", fmt.Sprint(rows), rowGrain,
+		k.cut("i", fmt.Sprint(rows), k.grain(rows),
 			Id("row").Op(":=").Add(raw("%s", from)),
 			each("t", "n", to.Op("=").Add(x.dot(kind, "row", at("t", x.token)))))
 		return
@@ -103,7 +113,7 @@ func emitMatMul(k *kern) {
 	if kind.Ident == "F32" {
 		decode = Nil()
 	}
-	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(rows), Lit(rowGrain)))
+	k.bounds(rows, k.grain(rows))
 	k.stmt(Qual(pkgKernel, "MatMul").Call(Id("out"), Lit(rows), Id("x"), Lit(x.token), Id("w"), Lit(size), decode,
 		Id("lo"), Id("hi"), Id("n"), Lit(width), raw("th.Scratch(%d)", k.scratch)))
 }
@@ -125,13 +135,14 @@ func emitGateUp(k *kern) {
 	g, u := k.matrix("gate", 1), k.matrix("up", 2)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("gateUp%s%s%s_%dx%d", g.Ident, u.Ident, x.suffix(), rows, width)
+	k.wrote(k.deal(rows))
 	if p, ok := k.panel(1); ok {
 		q, _ := k.panel(2)
 		k.panelCall("PanelGateUp", p.panels, k.product(0), []Code{Id("out"), Lit(rows), Id("x"), Lit(x.token), p.value("gate"), q.value("up")})
 		return
 	}
 	gs, us := g.RowBytes(width), u.RowBytes(width)
-	k.cut("i", fmt.Sprint(rows), rowGrain,
+	k.cut("i", fmt.Sprint(rows), k.grain(rows),
 		raw("g, u := gate[%s:][:%d], up[%s:][:%d]", at("i", gs), gs, at("i", us), us),
 		each("t", "n", raw("out[%s]", sum(at("t", rows), "i")).Op("=").
 			Qual(pkgKernel, "Silu").Call(x.dot(g, "g", at("t", x.token))).Op("*").Add(x.dot(u, "u", at("t", x.token)))))
@@ -197,6 +208,11 @@ func emitMoEGateUp(k *kern) {
 	k.name = fmt.Sprintf("moeGateUp%s%s%s_%dx%d", g.Ident, u.Ident, x.suffix(), rows, width)
 	if p, ok := k.panel(1); ok {
 		q, _ := k.panel(2)
+		if parts := k.deal(used * rows); parts > 0 && rows%dealRows == 0 {
+			k.wrote(parts)
+			k.panelCall("TokenMoEGateUp", used*p.panels, kernel.TokenScratch(used, rows), []Code{Id("out"), Id("x"), k.routing(1, used, x), p.value("gate"), q.value("up")})
+			return
+		}
 		k.panelCall("PanelMoEGateUp", p.panels, k.product(used), []Code{Id("out"), Lit(rows), Id("x"), k.routing(1, used, x), p.value("gate"), q.value("up")})
 		return
 	}
@@ -229,13 +245,18 @@ func emitMoEDown(k *kern) {
 	k.in("weights", 3)
 	k.tokens(k.v.Type.Dims[0])
 	k.name = fmt.Sprintf("moeDown%s%s_%dx%d", kind.Ident, x.suffix(), rows, width)
+	k.wrote(k.deal(rows))
 	if p, ok := k.panel(1); ok {
+		if k.one() && rows%panel.Rows == 0 {
+			k.panelCall("TokenMoEDown", p.panels, kernel.TokenScratch(used, rows), []Code{Id("out"), Id("x"), k.routing(1, used, x), Id("weights"), p.value("w")})
+			return
+		}
 		k.panelCall("PanelMoEDown", p.panels, k.product(used), []Code{Id("out"), Lit(rows), Id("x"), k.routing(1, used, x), Id("weights"), p.value("w")})
 		return
 	}
 	n := kind.RowBytes(width)
 	item := sum(at("t", used), "j")
-	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(rows), Lit(rowGrain)))
+	k.stmt(List(Id("lo"), Id("hi")).Op(":=").Id("th").Dot("Cut").Call(Lit(rows), Lit(k.grain(rows))))
 	k.stmt(each("t", "n",
 		Id("clear").Call(raw("out[%s:%s]", sum(at("t", rows), "lo"), sum(at("t", rows), "hi"))),
 		each("j", used,

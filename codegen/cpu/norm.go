@@ -6,7 +6,9 @@ import (
 
 	. "github.com/dave/jennifer/jen"
 
+	"qnc/codegen/view"
 	"qnc/ir"
+	"qnc/runtime/panel"
 )
 
 // rowShape splits [n, …, width] into rows a token and their width.
@@ -44,12 +46,25 @@ func rowAt(rows, token, row int) string {
 	return sum(at("t", token), at("r", row))
 }
 
+// rowOf is rowAt; of one token there is no t.
+func (k *kern) rowOf(rows, token, row int) string {
+	if k.one() && rows > 1 {
+		return at("r", row)
+	}
+	return rowAt(rows, token, row)
+}
+
 // emitQuantize emits the quantisation of rows:
 //
 //	lo, hi := th.Cut(n, 1)
 //	for t := lo; t < hi; t++ {
 //		quant.QuantizeA8(out[t*320:][:320], x[t*256:][:256])
 //	}
+//
+// The blocks of one token are dealt to the threads:
+//
+//	lo, hi := th.Cut(256, 32)
+//	kernel.QuantizeRecords(out[lo/32*44:hi/32*44], x[lo:hi])
 func emitQuantize(k *kern) {
 	t := k.v.Type
 	if !k.leading(t) {
@@ -61,6 +76,13 @@ func emitQuantize(k *kern) {
 	token, row := k.rows("x", 0, rows, width)
 	k.tokens(t.Dims[0])
 	n := k.p.a8Bytes(width)
+	if x, parts := k.arg(0), k.deal(rows*width); parts > 0 && k.p.vector && k.fault == nil && k.inOrder(x, token, row, rows, width) {
+		k.wrote(parts)
+		k.readAlike([]view.View{x}, func(int) bool { return true }, parts)
+		k.bounds(rows*width, dealRows)
+		k.stmt(k.quantizeRow(raw("%s", span("out", panel.RecordBytes, dealRows)), raw("x[lo:hi]")))
+		return
+	}
 	k.eachRow(rows, k.quantizeRow(
 		raw("%s", cutSlice("out", rowAt(rows, rows*n, n), n)), raw("%s", cutSlice("x", rowAt(rows, token, row), width))))
 }
@@ -109,6 +131,51 @@ func emitNorm(k *kern) {
 	})
 }
 
+// dealtNorm emits emitNorm for one token, where a thread writes its part of the row:
+//
+//	lo, hi := th.Cut(256, 32)
+//	s := th.Scratch(512)
+//	kernel.Add(s[:256], x[:256], y)
+//	copy(sum[lo:hi], s[lo:hi])
+//	f := f32[lo:hi]
+//	kernel.ScaledNorm(f, s[lo:hi], w[lo:], kernel.RMSScale(s[:256], 1e-06))
+//	kernel.QuantizeRecords(a8[lo/32*44:hi/32*44], f)
+//
+// It reports false, and emits nothing, where a thread would read what another has written over.
+func (k *kern) dealtNorm(width int, add, sums, floats, a8 bool) bool {
+	parts := k.deal(width)
+	if parts == 0 || a8 && !k.p.vector || k.fault != nil || hazard(k.reads, k.writes) {
+		return false
+	}
+	for i := range k.writes {
+		k.writes[i].parts = parts
+	}
+	k.bounds(width, dealRows)
+	if add || !floats {
+		k.scratch = 2 * width
+		k.stmt(Id("s").Op(":=").Id("th").Dot("Scratch").Call(Lit(2 * width)))
+	}
+	s, f := fmt.Sprintf("s[:%d]", width), raw("f32[lo:hi]")
+	from := "s"
+	if add {
+		k.stmt(Qual(pkgKernel, "Add").Call(raw("%s", s), raw("x[:%d]", width), raw("y")))
+	} else {
+		s, from = fmt.Sprintf("x[:%d]", width), "x"
+	}
+	if sums {
+		k.stmt(Id("copy").Call(raw("sum[lo:hi]"), raw("s[lo:hi]")))
+	}
+	if !floats {
+		f = raw("s[%d:][:hi-lo]", width)
+	}
+	k.stmt(Id("f").Op(":=").Add(f),
+		Qual(pkgKernel, "ScaledNorm").Call(Id("f"), raw("%s[lo:hi]", from), raw("w[lo:hi]"), Qual(pkgKernel, "RMSScale").Call(raw("%s", s), Id(f32(k.v.Float("eps"))))))
+	if a8 {
+		k.stmt(k.quantizeRow(raw("%s", span("a8", panel.RecordBytes, dealRows)), Id("f")))
+	}
+	return true
+}
+
 // emitGatedNorm emits rms_norm(x) * w * silu(z) for the heads of a token, whose
 // rows are quantised as one:
 //
@@ -127,8 +194,46 @@ func emitGatedNorm(k *kern) {
 		token, row = k.rows("z", 2, rows, width)
 		count = rows
 	}, func(s *Statement, width int, eps string) Code {
-		return Qual(pkgKernel, "GatedNorm").Call(Id("f"), s, Id("w"), raw("%s", cutSlice("z", rowAt(count, token, row), width)), Id(eps))
+		return Qual(pkgKernel, "GatedNorm").Call(Id("f"), s, Id("w"), raw("%s", cutSlice("z", k.rowOf(count, token, row), width)), Id(eps))
 	})
+}
+
+// dealtHeads emits emitGatedNorm for one token, whose heads are dealt to the threads:
+//
+//	lo, hi := th.Cut(8, 1)
+//	for r := lo; r < hi; r++ {
+//		f := th.Scratch(64)
+//		kernel.GatedNorm(f, x[r*64:][:64], w, z[r*64:][:64], 1e-06)
+//		kernel.QuantizeRecords(a8[r*88:][:88], f)
+//	}
+//
+// It reports false, and emits nothing, where heads share a block of quantised activations.
+func (k *kern) dealtHeads(rows, width, token, row int, floats, a8 bool, norm func(s *Statement, width int, eps string) Code) bool {
+	if !k.one() || rows == 1 || a8 && (!k.p.vector || width%dealRows != 0) || k.fault != nil || hazard(k.reads, k.writes) {
+		return false
+	}
+	parts := rows
+	if x := k.arg(0); k.inOrder(x, token, row, rows, width) {
+		if n := k.dealt(x, rows*width); n > 0 && rows%n == 0 {
+			parts = n
+		}
+		k.readAlike([]view.View{x}, func(int) bool { return true }, parts)
+	}
+	for i := range k.writes {
+		k.writes[i].parts = parts
+	}
+	f := raw("th.Scratch(%d)", width)
+	k.scratch = width
+	if floats {
+		f = raw("%s", cutSlice("f32", at("r", width), width))
+	}
+	body := []Code{Id("f").Op(":=").Add(f), norm(raw("%s", cutSlice("x", at("r", row), width)), width, f32(k.v.Float("eps")))}
+	if a8 {
+		n := k.p.a8Bytes(width)
+		body = append(body, k.quantizeRow(raw("%s", cutSlice("a8", at("r", n), n)), Id("f")))
+	}
+	k.cut("r", fmt.Sprint(rows), rows/parts, body...)
+	return true
 }
 
 // normLike emits the frame of both norms; add is the argument of the residual sum, or -1.
@@ -178,14 +283,21 @@ func (k *kern) normLike(name string, add int, more func(rows, width int), norm f
 		body = append(body, Id("f").Op(":=").Id("th").Dot("Scratch").Call(Lit(width)))
 	}
 	body = append(body, norm(s, width, f32(k.v.Float("eps"))))
+	if a8 != nil {
+		k.out("a8", a8, ir.A8)
+		k.name += "_a8"
+	}
+	k.tokens(x.Dims[0])
+	if add >= 0 && rows == 1 && k.dealtNorm(width, len(k.v.Args) > add, sums != nil, floats != nil, a8 != nil) {
+		return
+	}
+	if add < 0 && k.dealtHeads(rows, width, token, row, floats != nil, a8 != nil, norm) {
+		return
+	}
 	if a8 == nil {
-		k.tokens(x.Dims[0])
 		k.eachRow(rows, body...)
 		return
 	}
-	k.out("a8", a8, ir.A8)
-	k.name += "_a8"
-	k.tokens(x.Dims[0])
 	if joined {
 		n := k.p.a8Bytes(rows * width)
 		row := Id("row").Op(":=").Id("th").Dot("Scratch").Call(Lit(rows * width))

@@ -328,27 +328,17 @@ func (p *program) step(f *ir.Func) ([]Code, error) {
 	return p.method(f, f.Name, fmt.Sprintf("%s runs one step: tokens in.Tok at in.Pos of sequence in.Slot; logits of in.Rows.", f.Name), f.Body)
 }
 
-// method emits values of f as straight-line calls, with a barrier only where a
-// call touches what an earlier one has touched since the last.
+// method emits values of f as straight-line calls with barriers.
 func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Code, error) {
 	var body []Code
-	var reads, writes []region
 	last := -1
 	costing := codegen.NewCosting(f, WeightBytes)
-	for _, v := range values {
-		if free(v) {
-			continue
+	for s := p.schedule(values); len(s.queue) > 0; {
+		k, barrier, err := s.next()
+		if err != nil {
+			return nil, err
 		}
-		k := &kern{p: p, v: v}
-		emit := emitters[v.Op]
-		if emit == nil {
-			k.fail("the CPU has no kernel for %s", v.Op)
-			return nil, k.fault
-		}
-		emit(k)
-		if k.fault != nil {
-			return nil, k.fault
-		}
+		v := k.v
 		line, err := costing.Line(v)
 		k.try(err)
 		k.cost = line.Cost
@@ -358,11 +348,9 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 		}
 		line.Kernel = kernel
 		p.lines[f] = append(p.lines[f], line)
-		if hazard(k.reads, writes) || hazard(k.writes, writes) || hazard(k.writes, reads) {
+		if barrier {
 			body = append(body, Id("th").Dot("Barrier").Call())
-			reads, writes = nil, nil
 		}
-		reads, writes = append(reads, k.reads...), append(writes, k.writes...)
 		if _, layer := codegen.Layer(v.Name); layer != last && layer >= 0 {
 			body = append(body, Line().Comment(fmt.Sprintf("blk.%d", layer)))
 			last = layer
@@ -382,17 +370,6 @@ func (p *program) method(f *ir.Func, name, doc string, values []*ir.Value) ([]Co
 		Func().Params(Id("m").Op("*").Id(p.typ)).Id(name).Params(Id("th").Op("*").Qual(pkgEngine, "Thread"), Id("in").Op("*").Qual(pkgEngine, "Step")).Block(body...),
 		Line(),
 	}, nil
-}
-
-func hazard(a, b []region) bool {
-	for _, x := range a {
-		for _, y := range b {
-			if x.overlaps(y) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // inits are the fields of the model over its memory.

@@ -38,37 +38,74 @@ func prefill(%tok: i32[T], %pos: i32[T], %seq: i32[T], %rows: i32[R]) {
 	%o = attention %q, %l, %l, %pos {scale=1} : f32[T,2,4] at 256
 	return %o`, "getRows getRows | storeRows | attention"},
 	} {
-		m, err := ir.Parse(head + ids + c.body + "\n}\n")
-		if err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		p, _, err := translate(m, false)
-		if err != nil {
-			t.Fatalf("%s: %v", c.name, err)
-		}
-		body, err := p.step(m.Funcs[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := render("main", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var calls []string
-		for line := range strings.Lines(string(text)) {
-			name, rest, ok := strings.Cut(strings.TrimSpace(line), "(")
-			switch {
-			case strings.HasPrefix(name, "th.Barrier"):
-				calls = append(calls, "|")
-			case ok && strings.HasPrefix(rest, "th"):
-				name, _, _ = strings.Cut(name, "_")
-				calls = append(calls, strings.TrimSuffix(strings.TrimSuffix(name, "F32"), "F32"))
-			}
-		}
-		if got := strings.Join(calls, " "); got != c.want {
+		if got := calls(t, head+ids+c.body+"\n}\n"); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
+}
+
+// TestDealt: values of one token are dealt to the threads. Nobody waits between kernels that deal
+// them alike, and what need not wait goes first.
+func TestDealt(t *testing.T) {
+	const head = `module dealt level=graph {
+	bound S 1
+	weight @table : f32[9,128]
+	weight @row : f32[128]
+}
+
+func decode(%tok: i32[1], %pos: i32[1], %seq: i32[1], %rows: i32[R]) {
+	%a = get_rows @table, %tok : f32[1,128] at 0
+	%b = get_rows @table, %pos : f32[1,128] at 512
+	%c = silu %a : f32[1,128] at 1024
+`
+	for _, c := range []struct{ name, body, want string }{
+		{"alike", "\t%d = exp %c : f32[1,128] at 1536\n\treturn %b, %d", "getRows getRows | silu exp"},
+		{"in place", "\t%d = exp %c : f32[1,128] at 1024\n\treturn %b, %d", "getRows getRows | silu exp"},
+		{"a norm reads all and writes its part", "\t%n = norm %c, @row {eps=1 out=f32} : f32[1,128] at 1536\n\t%d = exp %n : f32[1,128] at 2048\n\treturn %b, %d", "getRows getRows | silu | norm exp"},
+		{"a norm over what it reads", "\t%n = norm %c, @row {eps=1 out=f32} : f32[1,128] at 1280\n\t%d = exp %n : f32[1,128] at 2048\n\treturn %b, %d", "getRows getRows | silu | norm | exp"},
+		{"a part of it", "\t%s = slice %c {axis=1 start=0 len=64} : f32[1,64]\n\t%d = exp %s : f32[1,64] at 1536\n\treturn %b, %d", "getRows getRows | silu | exp"},
+		{"as heads", "\t%r = reshape %c {shape=1,4,32} : f32[1,4,32]\n\t%d = exp %r : f32[1,4,32] at 1536\n\treturn %b, %d", "getRows getRows | silu exp"},
+		{"over part of it", "\t%d = exp %b : f32[1,128] at 1280\n\treturn %d", "getRows getRows | silu | exp"},
+		{"one that need not wait", "\t%n = norm %c, @row {eps=1 out=f32} : f32[1,128] at 1536\n\t%d = exp %b : f32[1,128] at 2048\n\treturn %n, %d", "getRows getRows | silu exp | norm"},
+		{"one that must not go first", "\t%n = norm %c, @row {eps=1 out=f32} : f32[1,128] at 1536\n\t%d = exp %b : f32[1,128] at 1536\n\treturn %d", "getRows getRows | silu | norm exp"},
+	} {
+		if got := calls(t, head+c.body+"\n}\n"); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+	}
+}
+
+// calls are the kernels and the barriers of the only function of a module.
+func calls(t *testing.T, module string) string {
+	t.Helper()
+	m, err := ir.Parse(module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := translate(m, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := p.step(m.Funcs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := render("main", body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for line := range strings.Lines(string(text)) {
+		name, rest, ok := strings.Cut(strings.TrimSpace(line), "(")
+		switch {
+		case strings.HasPrefix(name, "th.Barrier"):
+			calls = append(calls, "|")
+		case ok && strings.HasPrefix(rest, "th"):
+			name, _, _ = strings.Cut(name, "_")
+			calls = append(calls, strings.TrimSuffix(strings.TrimSuffix(name, "F32"), "F32"))
+		}
+	}
+	return strings.Join(calls, " ")
 }
 
 // TestNoKernel: what the CPU cannot run is refused with the value and the reason, by CanRun and by Emit.

@@ -185,9 +185,16 @@ func normCases() []row {
 			return values{b.op(op, values{b.x(37)}, "eps", 1e-5)}
 		}})
 	}
-	out = append(out, row{"norm of rows", ir.OpNorm, rounded, func(b *Case) values {
-		return b.results(b.op(ir.OpNorm, values{b.x(96), b.matrix(ir.F32, 96), b.x(96)}, "eps", 1e-6, "out", "sum,a8"))
-	}}, row{"norm whose sum alone is read", ir.OpNorm, rounded, func(b *Case) values {
+	for _, words := range []string{"f32", "a8", "sum,a8", "sum,f32,a8"} {
+		out = append(out, row{"norm " + words + " of rows", ir.OpNorm, rounded, func(b *Case) values {
+			args := values{b.x(96), b.matrix(ir.F32, 96)}
+			if words != "f32" && words != "a8" {
+				args = append(args, b.x(96))
+			}
+			return b.results(b.op(ir.OpNorm, args, "eps", 1e-6, "out", words))
+		}})
+	}
+	out = append(out, row{"norm whose sum alone is read", ir.OpNorm, rounded, func(b *Case) values {
 		t := b.op(ir.OpNorm, values{b.x(96), b.matrix(ir.F32, 96), b.x(96)}, "eps", 1e-6, "out", "sum,f32")
 		return values{b.part(t, 0)}
 	}})
@@ -267,6 +274,15 @@ func expertCases() []row {
 			return values{b.op(ir.OpMoEDown, values{act(b, b.x(3, width)), b.matrix(d, 5, 18, width), ids, weights})}
 		}})
 	})
+	const whole, wide = 96, 256 // rows that fill panels
+	a8 := func(b *Case, x *ir.Value) *ir.Value { return b.op(ir.OpQuantize, values{x}) }
+	out = append(out, row{"moe_gate_up of whole panels", ir.OpMoEGateUp, summed, func(b *Case) values {
+		_, ids := b.router(5, 3)
+		return values{b.op(ir.OpMoEGateUp, values{a8(b, b.x(1, wide)), b.matrix(ir.Q4_K, 5, whole, wide), b.matrix(ir.Q5_K, 5, whole, wide), ids})}
+	}}, row{"moe_down of whole panels", ir.OpMoEDown, summed, func(b *Case) values {
+		weights, ids := b.router(5, 3)
+		return values{b.op(ir.OpMoEDown, values{a8(b, b.x(3, wide)), b.matrix(ir.Q6_K, 5, whole, wide), ids, weights})}
+	}})
 	return append(out, row{"moe_down of a slice by one expert", ir.OpMoEDown, summed, func(b *Case) values {
 		weights, ids := b.router(3, 1)
 		return values{b.op(ir.OpMoEDown, values{looks[1].of(b, 1, 64), b.matrix(ir.Q4_0, 3, 18, 64), ids, weights})}

@@ -24,17 +24,20 @@ func realCases() []row {
 		}},
 		row{"real moe_gate_up", ir.OpMoEGateUp, summed, func(b *Case) values {
 			_, ids := b.router(experts, used)
-			return values{b.op(ir.OpMoEGateUp, values{a8(b, b.x(1, width)), b.matrix(ir.Q4_K, experts, 40, width), b.matrix(ir.Q4_K, experts, 40, width), ids})}
+			return values{b.op(ir.OpMoEGateUp, values{a8(b, b.x(1, width)), b.matrix(ir.Q4_K, experts, 64, width), b.matrix(ir.Q4_K, experts, 64, width), ids})}
 		}},
 		row{"real moe_down", ir.OpMoEDown, summed, func(b *Case) values {
 			weights, ids := b.router(experts, used)
-			return values{b.op(ir.OpMoEDown, values{a8(b, b.x(used, ffn)), b.matrix(ir.Q6_K, experts, 72, ffn), ids, weights})}
+			return values{b.op(ir.OpMoEDown, values{a8(b, b.x(used, ffn)), b.matrix(ir.Q6_K, experts, 96, ffn), ids, weights})}
 		}},
 		row{"real topk_moe", ir.OpTopKMoE, rounded, func(b *Case) values {
 			return b.results(b.op(ir.OpTopKMoE, values{b.input(2, 512)}, "k", used, "norm", 1, "min", 6.1e-5, "scale", 1.0))
 		}},
 		row{"real norm", ir.OpNorm, rounded, func(b *Case) values {
 			return b.results(b.op(ir.OpNorm, values{b.x(width), b.matrix(ir.F32, width), b.x(width)}, "eps", 1e-6, "out", "sum,f32,a8"))
+		}},
+		row{"real norm without a sum", ir.OpNorm, rounded, func(b *Case) values {
+			return values{b.op(ir.OpNorm, values{b.x(width), b.matrix(ir.F32, width)}, "eps", 1e-6, "out", "f32")}
 		}},
 		row{"real gated_norm", ir.OpGatedNorm, rounded, func(b *Case) values {
 			return b.results(b.op(ir.OpGatedNorm, values{b.x(32, 128), b.matrix(ir.F32, 128), b.x(32, 128)}, "eps", 1e-6, "out", "a8"))

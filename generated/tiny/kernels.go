@@ -124,11 +124,11 @@ func convSplit4_2x16_4x16(th *engine.Thread, q []float32, k []float32, v []float
 	if i, end := lo, min(hi, 2); i < end {
 		kernel.ConvHeads(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
 	}
-	if i, end := max(lo, 2), min(hi, 4); i < end {
-		kernel.ConvHeads(k[(i-2)*16:], 32, state[32+(i-2)*16:], 128, x[32+(i-2)*16:], 128, w[128+(i-2)*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	if i, end := max(lo, 2)-2, min(hi, 4)-2; i < end {
+		kernel.ConvHeads(k[i*16:], 32, state[32+i*16:], 128, x[32+i*16:], 128, w[128+i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
 	}
-	if i, end := max(lo, 4), hi; i < end {
-		kernel.ConvHeads(v[(i-4)*16:], 64, state[64+(i-4)*16:], 128, x[64+(i-4)*16:], 128, w[256+(i-4)*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
+	if i, end := max(lo, 4)-4, hi-4; i < end {
+		kernel.ConvHeads(v[i*16:], 64, state[64+i*16:], 128, x[64+i*16:], 128, w[256+i*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
 	}
 }
 
@@ -523,7 +523,33 @@ func matmulQ80_300x64(th *engine.Thread, out []float32, x []byte, w []byte, n in
 	}
 }
 
-// %beta_sigmoid-0 = sigmoid %beta_view-0 : f32[1,2,2] at 1536
+// %linear_attn_qkv_mixed-0 = matmul %attn_norm-0_a8, @blk.0.attn_qkv.weight : f32[1,128] at 0
+// 8704 bytes of weights, 600 of activations a row, 8192 multiply-adds (int8) a row
+func matmulQ80_128x64_2(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(128, 32)
+	for i := lo; i < hi; i++ {
+		row := w[i*68:][:68]
+		for t := range n {
+			out[t*128+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*80:], 64))
+		}
+	}
+}
+
+// %z_flat-0 = matmul %attn_norm-0_a8, @blk.0.attn_gate.weight : f32[1,64] at 1280
+// 4352 bytes of weights, 344 of activations a row, 4096 multiply-adds (int8) a row
+func matmulQ80_64x64_2(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 32)
+	for i := lo; i < hi; i++ {
+		row := w[i*68:][:68]
+		for t := range n {
+			out[t*64+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*80:], 64))
+		}
+	}
+}
+
+// %beta_sigmoid-0 = sigmoid %beta_view-0 : f32[1,2,2] at 4032
 // 32 of activations a row, 4 multiply-adds (f32) a row
 func sigmoid_1x2x2(th *engine.Thread, out []float32, x []float32, n int) {
 	th.Enter()
@@ -535,7 +561,7 @@ func sigmoid_1x2x2(th *engine.Thread, out []float32, x []float32, n int) {
 	}
 }
 
-// %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[1,2,2] at 1600
+// %alpha_biased-0 = add %alpha_view-0, %blk.0.ssm_dt.bias_view : f32[1,2,2] at 4096
 // 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func add_1x2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
@@ -547,31 +573,47 @@ func add_1x2x2(th *engine.Thread, out []float32, x []float32, y []float32, n int
 	}
 }
 
-// %alpha_softplus-0 = softplus %alpha_biased-0_flat : f32[1,4] at 1600
+// %alpha_softplus-0 = softplus %alpha_biased-0_flat : f32[1,4] at 4096
 // 32 of activations a row, 4 multiply-adds (f32) a row
 func softplus_1x4(th *engine.Thread, out []float32, x []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(4, 16)
+	lo, hi := th.Cut(4, 2)
 	for i0 := lo; i0 < hi; i0++ {
 		out[i0] = kernel.Softplus(x[i0])
 	}
 }
 
-// %gate_decay-0 = mul %alpha_softplus-0, @blk.0.ssm_a : f32[1,4] at 1600
+// %gate_decay-0 = mul %alpha_softplus-0, @blk.0.ssm_a : f32[1,4] at 4096
 // 16 bytes of weights, 32 of activations a row, 4 multiply-adds (f32) a row
 func mul_1x4(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(4, 16)
+	lo, hi := th.Cut(4, 2)
 	for i0 := lo; i0 < hi; i0++ {
 		out[i0] = x[i0] * y[i0]
 	}
 }
 
-// %attn_output_delta-0 = delta_step @blk.0.delta, %q_conv_predelta-0, %k_conv_predelta-0, %v_conv_predelta_view-0_as, %gate_decay-0, %beta_sigmoid-0_as, %seq {scale=0.25 map=interleaved} : f32[1,4,16] at 0
+// %q_conv_predelta-0_conv_split = conv_split @blk.0.conv, %linear_attn_qkv_mixed-0, @blk.0.ssm_conv1d.weight, %seq {heads=2 kdim=16 vheads=4 vdim=16 eps=9.999999974752427e-07} : (f32[1,2,16], f32[1,2,16], f32[1,4,16])
+// 2048 bytes of weights, 3072 of state, 1024 of activations a row, 640 multiply-adds (f32) a row
+func convSplit4_2x16_4x16_2(th *engine.Thread, q []float32, k []float32, v []float32, state []float32, x []float32, w []float32, n int) {
+	th.Enter()
+	lo, hi := th.Cut(2, 1)
+	if i, end := lo, hi; i < end {
+		kernel.ConvHeads(q[i*16:], 32, state[i*16:], 128, x[i*16:], 128, w[i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := lo, hi; i < end {
+		kernel.ConvHeads(k[i*16:], 32, state[32+i*16:], 128, x[32+i*16:], 128, w[128+i*64:], 4, n, 16, end-i, 9.999999974752427e-07, th.Scratch(2048))
+	}
+	if i, end := lo*2, hi*2; i < end {
+		kernel.ConvHeads(v[i*16:], 64, state[64+i*16:], 128, x[64+i*16:], 128, w[256+i*64:], 4, n, 16, end-i, -1, th.Scratch(2048))
+	}
+}
+
+// %attn_output_delta-0 = delta_step @blk.0.delta, %q_conv_predelta-0, %k_conv_predelta-0, %v_conv_predelta_view-0_as, %gate_decay-0, %beta_sigmoid-0_as, %seq {scale=0.25 map=interleaved} : f32[1,4,16] at 1536
 // 8192 of state, 800 of activations a row, 4096 multiply-adds (f32) a row
 func deltaStep_2x16_4x16(th *engine.Thread, out []float32, state []float32, q []float32, key []float32, val []float32, decay []float32, beta []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(4, 1)
+	lo, hi := th.Cut(4, 2)
 	for h := lo; h < hi; h++ {
 		g := h / 2
 		head := kernel.DeltaHead{
@@ -594,7 +636,35 @@ func deltaStep_2x16_4x16(th *engine.Thread, out []float32, state []float32, q []
 	}
 }
 
-// %shared_expert_gate_sigmoid-0 = sigmoid %shared_expert_gate-0 : f32[1,1] at 1024
+// %final_output-0_a8 = gated_norm %attn_output_delta-0, @blk.0.ssm_norm.weight, %z-0 {eps=9.999999974752427e-07 out=a8} : a8[1,64] at 3840
+// 64 bytes of weights, 600 of activations a row, 192 multiply-adds (f32) a row
+func gatedNorm_1x4x16_a8(th *engine.Thread, x []float32, w []float32, z []float32, a8 []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(n, 1)
+	for t := lo; t < hi; t++ {
+		row := th.Scratch(64)
+		for r := range 4 {
+			f := row[r*16:][:16]
+			kernel.GatedNorm(f, x[t*64+r*16:][:16], w, z[r*16:][:16], 9.999999974752427e-07)
+		}
+		quant.QuantizeA8(a8[t*80:][:80], row)
+	}
+}
+
+// %ffn_shexp_swiglu-0 = gate_up %attn_post_norm-0_a8, @blk.0.ffn_gate_shexp.weight, @blk.0.ffn_up_shexp.weight : f32[1,32] at 4352
+// 4352 bytes of weights, 216 of activations a row, 4096 multiply-adds (int8) a row
+func gateUpQ80Q80_32x64_2(th *engine.Thread, out []float32, x []byte, gate []byte, up []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(32, 32)
+	for i := lo; i < hi; i++ {
+		g, u := gate[i*68:][:68], up[i*68:][:68]
+		for t := range n {
+			out[t*32+i] = kernel.Silu(quant.DotA8Q80(g, quant.ViewA8(x[t*80:], 64))) * quant.DotA8Q80(u, quant.ViewA8(x[t*80:], 64))
+		}
+	}
+}
+
+// %shared_expert_gate_sigmoid-0 = sigmoid %shared_expert_gate-0 : f32[1,1] at 5120
 // 8 of activations a row, 1 multiply-adds (f32) a row
 func sigmoid_1x1(th *engine.Thread, out []float32, x []float32, n int) {
 	th.Enter()
@@ -604,20 +674,62 @@ func sigmoid_1x1(th *engine.Thread, out []float32, x []float32, n int) {
 	}
 }
 
-// %ffn_shexp_gated-0 = mul %ffn_shexp_out-0, %shared_expert_gate_sigmoid-0 : f32[1,64] at 512
+// %ffn_shexp_out-0 = matmul %ffn_shexp_swiglu-0_a8, @blk.0.ffn_down_shexp.weight : f32[1,64] at 3328
+// 2176 bytes of weights, 300 of activations a row, 2048 multiply-adds (int8) a row
+func matmulQ80_64x32_2(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 32)
+	for i := lo; i < hi; i++ {
+		row := w[i*34:][:34]
+		for t := range n {
+			out[t*64+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*40:], 32))
+		}
+	}
+}
+
+// %ffn_shexp_gated-0 = mul %ffn_shexp_out-0, %shared_expert_gate_sigmoid-0 : f32[1,64] at 3328
 // 516 of activations a row, 64 multiply-adds (f32) a row
 func mul_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(64, 16)
+	lo, hi := th.Cut(64, 32)
 	kernel.Scale(out[lo:hi], x[lo:], y[0])
 }
 
-// %ffn_out-0 = add %ffn_moe_out-0, %ffn_shexp_gated-0 : f32[1,64] at 0
+// %ffn_moe_out-0 = moe_down %ffn_moe_swiglu-0_a8, @blk.0.ffn_down_exps.weight, %ffn_moe_topk-0, %ffn_moe_weights_norm-0 : f32[1,64] at 3072
+// 2176 bytes a pick, 2 of 4 a row, 360 of activations a row, 4096 multiply-adds (int8) a row
+func moeDownQ80_64x32_2(th *engine.Thread, out []float32, x []byte, w []byte, ids []int32, weights []float32, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 32)
+	for t := range n {
+		clear(out[t*64+lo : t*64+hi])
+		for j := range 2 {
+			e, p := int(ids[t*2+j])*64, weights[t*2+j]
+			for i := lo; i < hi; i++ {
+				out[t*64+i] += float32(p * quant.DotA8Q80(w[(e+i)*34:][:34], quant.ViewA8(x[t*80+j*40:], 32)))
+			}
+		}
+	}
+}
+
+// %ffn_out-0 = add %ffn_moe_out-0, %ffn_shexp_gated-0 : f32[1,64] at 3072
 // 768 of activations a row, 64 multiply-adds (f32) a row
 func add_1x64(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(64, 16)
+	lo, hi := th.Cut(64, 32)
 	kernel.Add(out[lo:hi], x[lo:], y[lo:])
+}
+
+// %Qcur_full-1 = matmul %attn_norm-1_a8, @blk.1.attn_q.weight : f32[1,256] at 0
+// 17408 bytes of weights, 1112 of activations a row, 16384 multiply-adds (int8) a row
+func matmulQ80_256x64_2(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(256, 32)
+	for i := lo; i < hi; i++ {
+		row := w[i*68:][:68]
+		for t := range n {
+			out[t*256+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*80:], 64))
+		}
+	}
 }
 
 // %Qcur_rope-1 = norm_rope %Qcur-1, @blk.1.attn_q_norm.weight, %pos {eps=9.999999974752427e-07 dims=8 base=10000} : f32[1,4,32] at 1024
@@ -633,6 +745,16 @@ func normRope8_1x4x32(th *engine.Thread, out []float32, x []float32, w []float32
 			kernel.Norm(y, x[t*128+r*64:][:32], w, 9.999999974752427e-07)
 			kernel.Rope(y, cos, sin)
 		}
+	}
+}
+
+// %gate_sigmoid-1 = sigmoid %gate-1 : f32[1,4,1,32] at 2048
+// 1024 of activations a row, 128 multiply-adds (f32) a row
+func sigmoid_1x4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
+	th.Enter()
+	lo, hi := th.Cut(4, 1)
+	for i0 := lo; i0 < hi; i0++ {
+		kernel.SigmoidRow(out[i0*32:][:32], x[i0*64:])
 	}
 }
 
@@ -670,22 +792,25 @@ func attentionF16F16_4x32of2_2(th *engine.Thread, out []float32, q []float32, ke
 	a.Merge(th.Ith, th.Nth, th.Shared(4352))
 }
 
-// %gate_sigmoid-1 = sigmoid %gate-1 : f32[1,4,1,32] at 1024
-// 1024 of activations a row, 128 multiply-adds (f32) a row
-func sigmoid_1x4x1x32(th *engine.Thread, out []float32, x []float32, n int) {
-	th.Enter()
-	lo, hi := th.Cut(4, 1)
-	for i0 := lo; i0 < hi; i0++ {
-		kernel.SigmoidRow(out[i0*32:][:32], x[i0*64:])
-	}
-}
-
 // %attn_gated-1 = mul %attn_pregate-1, %gate_sigmoid-1_flat : f32[1,128] at 1536
 // 1536 of activations a row, 128 multiply-adds (f32) a row
 func mul_1x128(th *engine.Thread, out []float32, x []float32, y []float32, n int) {
 	th.Enter()
-	lo, hi := th.Cut(128, 16)
+	lo, hi := th.Cut(128, 32)
 	kernel.Mul(out[lo:hi], x[lo:], y[lo:])
+}
+
+// %attn_output-1 = matmul %attn_gated-1_a8, @blk.1.attn_output.weight : f32[1,64] at 2816
+// 8704 bytes of weights, 432 of activations a row, 8192 multiply-adds (int8) a row
+func matmulQ80_64x128_2(th *engine.Thread, out []float32, x []byte, w []byte, n int) {
+	th.Enter()
+	lo, hi := th.Cut(64, 32)
+	for i := lo; i < hi; i++ {
+		row := w[i*136:][:136]
+		for t := range n {
+			out[t*64+i] = quant.DotA8Q80(row, quant.ViewA8(x[t*160:], 128))
+		}
+	}
 }
 
 // %peak = matmul %x, @peak : f32[T,64] at 0

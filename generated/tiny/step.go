@@ -101,59 +101,64 @@ type model struct {
 	ffnShexpGated_2           []float32 // f32[R,64] at 16384
 	resultNormA8              []byte    // a8[R,64] at 76800
 	resultOutput              []float32 // f32[R,300] at 0
-	modelEmbedTokens_2        []float32 // f32[1,64] at 512
-	attnNorm_2                []float32 // f32[1,64] at 768
-	attnNormA8_3              []byte    // a8[1,64] at 1280
+	modelEmbedTokens_2        []float32 // f32[1,64] at 1024
+	attnNorm_2                []float32 // f32[1,64] at 512
+	attnNormA8_3              []byte    // a8[1,64] at 2048
 	linearAttnQkvMixed_2      []float32 // f32[1,128] at 0
-	zFlat_2                   []float32 // f32[1,64] at 1024
-	ssmBaFlat_2               []float32 // f32[1,8] at 1280
-	betaSigmoid_2             []float32 // f32[1,2,2] at 1536
-	alphaBiased_2             []float32 // f32[1,2,2] at 1600
-	alphaSoftplus_2           []float32 // f32[1,4] at 1600
-	gateDecay_2               []float32 // f32[1,4] at 1600
-	qConvPredelta_2           []float32 // f32[1,2,16] at 1280
-	kConvPredelta_2           []float32 // f32[1,2,16] at 1408
+	zFlat_2                   []float32 // f32[1,64] at 1280
+	ssmBaFlat_2               []float32 // f32[1,8] at 3968
+	betaSigmoid_2             []float32 // f32[1,2,2] at 4032
+	alphaBiased_2             []float32 // f32[1,2,2] at 4096
+	alphaSoftplus_2           []float32 // f32[1,4] at 4096
+	gateDecay_2               []float32 // f32[1,4] at 4096
+	qConvPredelta_2           []float32 // f32[1,2,16] at 2304
+	kConvPredelta_2           []float32 // f32[1,2,16] at 2432
 	vConvPredeltaViewAs       []float32 // f32[1,4,16] at 768
-	attnOutputDelta           []float32 // f32[1,4,16] at 0
-	finalOutputA8_2           []byte    // a8[1,64] at 256
-	linearAttnOut_2           []float32 // f32[1,64] at 0
-	attnResidual_3            []float32 // f32[1,64] at 256
-	attnPostNorm_2            []float32 // f32[1,64] at 768
-	attnPostNormA8_2          []byte    // a8[1,64] at 1024
-	ffnMoeLogits_2            []float32 // f32[1,4] at 0
-	ffnMoeWeightsNorm_3       []float32 // f32[1,2] at 640
-	ffnMoeTopk_3              []int32   // i32[1,2] at 704
-	ffnMoeSwiglu_2            []float32 // f32[1,2,32] at 0
-	ffnMoeSwigluA8_3          []byte    // a8[1,2,32] at 512
-	ffnMoeOut_2               []float32 // f32[1,64] at 0
-	ffnShexpSwiglu_3          []float32 // f32[1,32] at 512
-	ffnShexpSwigluA8_2        []byte    // a8[1,32] at 1024
-	ffnShexpOut_3             []float32 // f32[1,64] at 512
-	sharedExpertGate_2        []float32 // f32[1,1] at 1024
-	sharedExpertGateSigmoid_2 []float32 // f32[1,1] at 1024
-	ffnShexpGated_3           []float32 // f32[1,64] at 512
-	ffnOut_2                  []float32 // f32[1,64] at 0
-	lOut_2                    []float32 // f32[1,64] at 2048
-	attnNormA8_4              []byte    // a8[1,64] at 1024
+	attnOutputDelta           []float32 // f32[1,4,16] at 1536
+	finalOutputA8_2           []byte    // a8[1,64] at 3840
+	linearAttnOut_2           []float32 // f32[1,64] at 1792
+	attnResidual_3            []float32 // f32[1,64] at 2560
+	attnPostNorm_2            []float32 // f32[1,64] at 2816
+	attnPostNormA8_2          []byte    // a8[1,64] at 4480
+	ffnMoeLogits_2            []float32 // f32[1,4] at 4928
+	ffnMoeWeightsNorm_3       []float32 // f32[1,2] at 4992
+	ffnMoeTopk_3              []int32   // i32[1,2] at 5056
+	ffnMoeSwiglu_2            []float32 // f32[1,2,32] at 2048
+	ffnMoeSwigluA8_3          []byte    // a8[1,2,32] at 4608
+	ffnMoeOut_2               []float32 // f32[1,64] at 3072
+	ffnShexpSwiglu_3          []float32 // f32[1,32] at 4352
+	ffnShexpSwigluA8_2        []byte    // a8[1,32] at 4736
+	ffnShexpOut_3             []float32 // f32[1,64] at 3328
+	sharedExpertGate_2        []float32 // f32[1,1] at 5120
+	sharedExpertGateSigmoid_2 []float32 // f32[1,1] at 5120
+	ffnShexpGated_3           []float32 // f32[1,64] at 3328
+	ffnOut_2                  []float32 // f32[1,64] at 3072
+	lOut_2                    []float32 // f32[1,64] at 3584
+	attnNormA8_4              []byte    // a8[1,64] at 4800
 	qcurFull_2                []float32 // f32[1,256] at 0
-	kcurFlat_2                []float32 // f32[1,64] at 1536
-	vcurFlat_2                []float32 // f32[1,64] at 1792
+	kcurFlat_2                []float32 // f32[1,64] at 3840
+	vcurFlat_2                []float32 // f32[1,64] at 4096
 	qcurRope_2                []float32 // f32[1,4,32] at 1024
 	attnPregateHeads_2        []float32 // f32[1,4,32] at 1536
-	gateSigmoid_2             []float32 // f32[1,4,1,32] at 1024
+	gateSigmoid_2             []float32 // f32[1,4,1,32] at 2048
 	attnGated_2               []float32 // f32[1,128] at 1536
-	attnGatedA8_2             []byte    // a8[1,128] at 256
-	attnOutput_2              []float32 // f32[1,64] at 0
-	attnPostNorm_3            []float32 // f32[1,64] at 512
-	attnPostNormA8_3          []byte    // a8[1,64] at 896
-	ffnMoeLogits_3            []float32 // f32[1,4] at 768
-	ffnMoeWeightsNorm_4       []float32 // f32[1,2] at 1024
-	ffnMoeTopk_4              []int32   // i32[1,2] at 1088
-	ffnMoeSwigluA8_4          []byte    // a8[1,2,32] at 768
-	ffnShexpSwiglu_4          []float32 // f32[1,32] at 768
-	ffnShexpOut_4             []float32 // f32[1,64] at 768
-	ffnShexpGated_4           []float32 // f32[1,64] at 768
-	resultNormA8_2            []byte    // a8[1,64] at 1216
+	attnGatedA8_2             []byte    // a8[1,128] at 4608
+	attnOutput_2              []float32 // f32[1,64] at 2816
+	attnResidual_4            []float32 // f32[1,64] at 3328
+	attnPostNorm_3            []float32 // f32[1,64] at 4352
+	attnPostNormA8_3          []byte    // a8[1,64] at 4928
+	ffnMoeLogits_3            []float32 // f32[1,4] at 5248
+	ffnMoeWeightsNorm_4       []float32 // f32[1,2] at 5312
+	ffnMoeTopk_4              []int32   // i32[1,2] at 5376
+	ffnMoeSwiglu_3            []float32 // f32[1,2,32] at 2560
+	ffnMoeSwigluA8_4          []byte    // a8[1,2,32] at 5056
+	ffnShexpSwiglu_4          []float32 // f32[1,32] at 4800
+	ffnShexpSwigluA8_3        []byte    // a8[1,32] at 5184
+	ffnShexpOut_4             []float32 // f32[1,64] at 3840
+	sharedExpertGate_3        []float32 // f32[1,1] at 5440
+	sharedExpertGateSigmoid_3 []float32 // f32[1,1] at 5440
+	ffnShexpGated_4           []float32 // f32[1,64] at 3840
+	resultNormA8_2            []byte    // a8[1,64] at 4096
 	resultOutput_2            []float32 // f32[1,300] at 0
 }
 
@@ -171,37 +176,38 @@ func (m *model) cache(in *engine.Step, off, n int) []byte {
 func newModel(mem *engine.Memory) (*engine.Program, error) {
 	m := &model{
 		alphaBiased:               mem.Floats(99328, 256),
-		alphaBiased_2:             mem.Floats(1600, 4),
+		alphaBiased_2:             mem.Floats(4096, 4),
 		alphaSoftplus:             mem.Floats(99328, 256),
-		alphaSoftplus_2:           mem.Floats(1600, 4),
+		alphaSoftplus_2:           mem.Floats(4096, 4),
 		attnGated:                 mem.Floats(98304, 8192),
 		attnGatedA8:               mem.Bytes(16384, 11264),
-		attnGatedA8_2:             mem.Bytes(256, 176),
+		attnGatedA8_2:             mem.Bytes(4608, 176),
 		attnGated_2:               mem.Floats(1536, 128),
 		attnNorm:                  mem.Floats(49152, 4096),
 		attnNormA8:                mem.Bytes(81920, 5632),
 		attnNormA8_2:              mem.Bytes(65536, 5632),
-		attnNormA8_3:              mem.Bytes(1280, 88),
-		attnNormA8_4:              mem.Bytes(1024, 88),
-		attnNorm_2:                mem.Floats(768, 64),
+		attnNormA8_3:              mem.Bytes(2048, 88),
+		attnNormA8_4:              mem.Bytes(4800, 88),
+		attnNorm_2:                mem.Floats(512, 64),
 		attnOutRows:               mem.Floats(16384, 4096),
 		attnOutput:                mem.Floats(0, 4096),
-		attnOutputDelta:           mem.Floats(0, 64),
+		attnOutputDelta:           mem.Floats(1536, 64),
 		attnOutputPerm:            mem.Floats(0, 4096),
-		attnOutput_2:              mem.Floats(0, 64),
+		attnOutput_2:              mem.Floats(2816, 64),
 		attnPostNorm:              mem.Floats(49152, 4096),
 		attnPostNormA8:            mem.Bytes(65536, 5632),
-		attnPostNormA8_2:          mem.Bytes(1024, 88),
-		attnPostNormA8_3:          mem.Bytes(896, 88),
-		attnPostNorm_2:            mem.Floats(768, 64),
-		attnPostNorm_3:            mem.Floats(512, 64),
+		attnPostNormA8_2:          mem.Bytes(4480, 88),
+		attnPostNormA8_3:          mem.Bytes(4928, 88),
+		attnPostNorm_2:            mem.Floats(2816, 64),
+		attnPostNorm_3:            mem.Floats(4352, 64),
 		attnPregateHeads:          mem.Floats(98304, 8192),
 		attnPregateHeads_2:        mem.Floats(1536, 128),
 		attnResidual:              mem.Floats(16384, 4096),
 		attnResidual_2:            mem.Floats(32768, 4096),
-		attnResidual_3:            mem.Floats(256, 64),
+		attnResidual_3:            mem.Floats(2560, 64),
+		attnResidual_4:            mem.Floats(3328, 64),
 		betaSigmoid:               mem.Floats(98304, 256),
-		betaSigmoid_2:             mem.Floats(1536, 4),
+		betaSigmoid_2:             mem.Floats(4032, 4),
 		blk0AttnGate:              mem.Weight("blk.0.attn_gate.weight", 4352),
 		blk0AttnNorm:              mem.Vector("blk.0.attn_norm.weight", 64),
 		blk0AttnQkv:               mem.Weight("blk.0.attn_qkv.weight", 8704),
@@ -237,85 +243,89 @@ func newModel(mem *engine.Memory) (*engine.Program, error) {
 		blk1FfnUpShexp:            mem.Weight("blk.1.ffn_up_shexp.weight", 2176),
 		blk1PostAttentionNorm:     mem.Vector("blk.1.post_attention_norm.weight", 64),
 		ffnMoeLogits:              mem.Floats(0, 256),
-		ffnMoeLogits_2:            mem.Floats(0, 4),
-		ffnMoeLogits_3:            mem.Floats(768, 4),
+		ffnMoeLogits_2:            mem.Floats(4928, 4),
+		ffnMoeLogits_3:            mem.Floats(5248, 4),
 		ffnMoeOut:                 mem.Floats(0, 4096),
-		ffnMoeOut_2:               mem.Floats(0, 64),
+		ffnMoeOut_2:               mem.Floats(3072, 64),
 		ffnMoeSwiglu:              mem.Floats(0, 4096),
 		ffnMoeSwigluA8:            mem.Bytes(32768, 5632),
 		ffnMoeSwigluA8_2:          mem.Bytes(16384, 5632),
-		ffnMoeSwigluA8_3:          mem.Bytes(512, 88),
-		ffnMoeSwigluA8_4:          mem.Bytes(768, 88),
-		ffnMoeSwiglu_2:            mem.Floats(0, 64),
+		ffnMoeSwigluA8_3:          mem.Bytes(4608, 88),
+		ffnMoeSwigluA8_4:          mem.Bytes(5056, 88),
+		ffnMoeSwiglu_2:            mem.Floats(2048, 64),
+		ffnMoeSwiglu_3:            mem.Floats(2560, 64),
 		ffnMoeTopk:                mem.Int32s(38912, 128),
 		ffnMoeTopk_2:              mem.Int32s(22528, 128),
-		ffnMoeTopk_3:              mem.Int32s(704, 2),
-		ffnMoeTopk_4:              mem.Int32s(1088, 2),
+		ffnMoeTopk_3:              mem.Int32s(5056, 2),
+		ffnMoeTopk_4:              mem.Int32s(5376, 2),
 		ffnMoeWeightsNorm:         mem.Floats(38400, 128),
 		ffnMoeWeightsNorm_2:       mem.Floats(22016, 128),
-		ffnMoeWeightsNorm_3:       mem.Floats(640, 2),
-		ffnMoeWeightsNorm_4:       mem.Floats(1024, 2),
+		ffnMoeWeightsNorm_3:       mem.Floats(4992, 2),
+		ffnMoeWeightsNorm_4:       mem.Floats(5312, 2),
 		ffnOut:                    mem.Floats(0, 4096),
-		ffnOut_2:                  mem.Floats(0, 64),
+		ffnOut_2:                  mem.Floats(3072, 64),
 		ffnShexpGated:             mem.Floats(32768, 4096),
 		ffnShexpGated_2:           mem.Floats(16384, 4096),
-		ffnShexpGated_3:           mem.Floats(512, 64),
-		ffnShexpGated_4:           mem.Floats(768, 64),
+		ffnShexpGated_3:           mem.Floats(3328, 64),
+		ffnShexpGated_4:           mem.Floats(3840, 64),
 		ffnShexpOut:               mem.Floats(32768, 4096),
 		ffnShexpOut_2:             mem.Floats(16384, 4096),
-		ffnShexpOut_3:             mem.Floats(512, 64),
-		ffnShexpOut_4:             mem.Floats(768, 64),
+		ffnShexpOut_3:             mem.Floats(3328, 64),
+		ffnShexpOut_4:             mem.Floats(3840, 64),
 		ffnShexpSwiglu:            mem.Floats(32768, 2048),
 		ffnShexpSwigluA8:          mem.Bytes(65536, 2816),
-		ffnShexpSwigluA8_2:        mem.Bytes(1024, 44),
+		ffnShexpSwigluA8_2:        mem.Bytes(4736, 44),
+		ffnShexpSwigluA8_3:        mem.Bytes(5184, 44),
 		ffnShexpSwiglu_2:          mem.Floats(16384, 2048),
-		ffnShexpSwiglu_3:          mem.Floats(512, 32),
-		ffnShexpSwiglu_4:          mem.Floats(768, 32),
+		ffnShexpSwiglu_3:          mem.Floats(4352, 32),
+		ffnShexpSwiglu_4:          mem.Floats(4800, 32),
 		finalOutputA8:             mem.Bytes(16384, 5632),
-		finalOutputA8_2:           mem.Bytes(256, 88),
+		finalOutputA8_2:           mem.Bytes(3840, 88),
 		gateDecay:                 mem.Floats(99328, 256),
-		gateDecay_2:               mem.Floats(1600, 4),
+		gateDecay_2:               mem.Floats(4096, 4),
 		gateSigmoid:               mem.Floats(65536, 8192),
-		gateSigmoid_2:             mem.Floats(1024, 128),
+		gateSigmoid_2:             mem.Floats(2048, 128),
 		kConvPredelta:             mem.Floats(90112, 2048),
-		kConvPredelta_2:           mem.Floats(1408, 32),
+		kConvPredelta_2:           mem.Floats(2432, 32),
 		kcurFlat:                  mem.Floats(98304, 4096),
-		kcurFlat_2:                mem.Floats(1536, 64),
+		kcurFlat_2:                mem.Floats(3840, 64),
 		lOut:                      mem.Floats(131072, 4096),
-		lOut_2:                    mem.Floats(2048, 64),
+		lOut_2:                    mem.Floats(3584, 64),
 		linearAttnOut:             mem.Floats(0, 4096),
-		linearAttnOut_2:           mem.Floats(0, 64),
+		linearAttnOut_2:           mem.Floats(1792, 64),
 		linearAttnQkvMixed:        mem.Floats(0, 8192),
 		linearAttnQkvMixed_2:      mem.Floats(0, 128),
 		mem:                       mem,
 		modelEmbedTokens:          mem.Floats(32768, 4096),
-		modelEmbedTokens_2:        mem.Floats(512, 64),
+		modelEmbedTokens_2:        mem.Floats(1024, 64),
 		output:                    mem.Weight("output.weight", 20400),
 		outputNorm:                mem.Vector("output_norm.weight", 64),
 		qConvPredelta:             mem.Floats(81920, 2048),
-		qConvPredelta_2:           mem.Floats(1280, 32),
+		qConvPredelta_2:           mem.Floats(2304, 32),
 		qcurFull:                  mem.Floats(0, 16384),
 		qcurFull_2:                mem.Floats(0, 256),
 		qcurRope:                  mem.Floats(65536, 8192),
 		qcurRope_2:                mem.Floats(1024, 128),
 		residualRows:              mem.Floats(0, 4096),
 		resultNormA8:              mem.Bytes(76800, 5632),
-		resultNormA8_2:            mem.Bytes(1216, 88),
+		resultNormA8_2:            mem.Bytes(4096, 88),
 		resultOutput:              mem.Floats(0, 19200),
 		resultOutput_2:            mem.Floats(0, 300),
 		sharedExpertGate:          mem.Floats(65536, 64),
 		sharedExpertGateSigmoid:   mem.Floats(65536, 64),
-		sharedExpertGateSigmoid_2: mem.Floats(1024, 1),
-		sharedExpertGate_2:        mem.Floats(1024, 1),
+		sharedExpertGateSigmoid_2: mem.Floats(5120, 1),
+		sharedExpertGateSigmoid_3: mem.Floats(5440, 1),
+		sharedExpertGate_2:        mem.Floats(5120, 1),
+		sharedExpertGate_3:        mem.Floats(5440, 1),
 		ssmBaFlat:                 mem.Floats(81920, 512),
-		ssmBaFlat_2:               mem.Floats(1280, 8),
+		ssmBaFlat_2:               mem.Floats(3968, 8),
 		tokenEmbd:                 mem.Weight("token_embd.weight", 20400),
 		vConvPredelta:             mem.Floats(49152, 4096),
 		vConvPredeltaViewAs:       mem.Floats(768, 64),
 		vcurFlat:                  mem.Floats(114688, 4096),
-		vcurFlat_2:                mem.Floats(1792, 64),
+		vcurFlat_2:                mem.Floats(4096, 64),
 		zFlat:                     mem.Floats(65536, 4096),
-		zFlat_2:                   mem.Floats(1024, 64),
+		zFlat_2:                   mem.Floats(1280, 64),
 	}
 	return &engine.Program{
 		Decode:        m.decode,
@@ -448,102 +458,83 @@ func (m *model) decode(th *engine.Thread, in *engine.Step) {
 	// blk.0
 	norm_Tx64_f32_a8(th, m.modelEmbedTokens_2, m.blk0AttnNorm, m.attnNorm_2, m.attnNormA8_3, 1)
 	th.Barrier()
-	matmulQ80_128x64(th, m.linearAttnQkvMixed_2, m.attnNormA8_3, m.blk0AttnQkv, 1)
-	matmulQ80_64x64(th, m.zFlat_2, m.attnNormA8_3, m.blk0AttnGate, 1)
-	th.Barrier()
+	matmulQ80_128x64_2(th, m.linearAttnQkvMixed_2, m.attnNormA8_3, m.blk0AttnQkv, 1)
+	matmulQ80_64x64_2(th, m.zFlat_2, m.attnNormA8_3, m.blk0AttnGate, 1)
 	matmulF16F32_8x64(th, m.ssmBaFlat_2, m.attnNorm_2, m.blk0SsmBa, 1)
 	th.Barrier()
 	sigmoid_1x2x2(th, m.betaSigmoid_2, m.ssmBaFlat_2, 1)
 	add_1x2x2(th, m.alphaBiased_2, m.ssmBaFlat_2[2:], m.blk0SsmDtBias, 1)
-	th.Barrier()
 	softplus_1x4(th, m.alphaSoftplus_2, m.alphaBiased_2, 1)
-	th.Barrier()
 	mul_1x4(th, m.gateDecay_2, m.alphaSoftplus_2, m.blk0SsmA, 1)
-	convSplit4_2x16_4x16(th, m.qConvPredelta_2, m.kConvPredelta_2, m.vConvPredeltaViewAs, m.recurrent(in, 0, 384), m.linearAttnQkvMixed_2, m.blk0SsmConv1D, 1)
-	th.Barrier()
+	convSplit4_2x16_4x16_2(th, m.qConvPredelta_2, m.kConvPredelta_2, m.vConvPredeltaViewAs, m.recurrent(in, 0, 384), m.linearAttnQkvMixed_2, m.blk0SsmConv1D, 1)
 	deltaStep_2x16_4x16(th, m.attnOutputDelta, m.recurrent(in, 384, 1024), m.qConvPredelta_2, m.kConvPredelta_2, m.vConvPredeltaViewAs, m.gateDecay_2, m.betaSigmoid_2, 1)
 	th.Barrier()
-	gatedNorm_Tx4x16_a8(th, m.attnOutputDelta, m.blk0SsmNorm, m.zFlat_2, m.finalOutputA8_2, 1)
+	gatedNorm_1x4x16_a8(th, m.attnOutputDelta, m.blk0SsmNorm, m.zFlat_2, m.finalOutputA8_2, 1)
 	th.Barrier()
-	matmulQ80_64x64(th, m.linearAttnOut_2, m.finalOutputA8_2, m.blk0SsmOut, 1)
+	matmulQ80_64x64_2(th, m.linearAttnOut_2, m.finalOutputA8_2, m.blk0SsmOut, 1)
 	th.Barrier()
 	norm_Tx64_sum_f32_a8(th, m.linearAttnOut_2, m.modelEmbedTokens_2, m.attnResidual_3, m.blk0PostAttentionNorm, m.attnPostNorm_2, m.attnPostNormA8_2, 1)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits_2, m.attnPostNorm_2, m.blk0FfnGateInp, 1)
+	gateUpQ80Q80_32x64_2(th, m.ffnShexpSwiglu_3, m.attnPostNormA8_2, m.blk0FfnGateShexp, m.blk0FfnUpShexp, 1)
+	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnPostNorm_2, m.blk0FfnGateInpShexp, 1)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm_3, m.ffnMoeTopk_3, m.ffnMoeLogits_2, 1)
+	quantize_Tx32(th, m.ffnShexpSwigluA8_2, m.ffnShexpSwiglu_3, 1)
+	sigmoid_1x1(th, m.sharedExpertGateSigmoid_2, m.sharedExpertGate_2, 1)
 	th.Barrier()
 	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu_2, m.attnPostNormA8_2, m.blk0FfnGateExps, m.blk0FfnUpExps, m.ffnMoeTopk_3, 1)
+	matmulQ80_64x32_2(th, m.ffnShexpOut_3, m.ffnShexpSwigluA8_2, m.blk0FfnDownShexp, 1)
+	mul_1x64(th, m.ffnShexpGated_3, m.ffnShexpOut_3, m.sharedExpertGateSigmoid_2, 1)
 	th.Barrier()
 	quantize_Tx2x32(th, m.ffnMoeSwigluA8_3, m.ffnMoeSwiglu_2, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_3, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
-	th.Barrier()
-	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_3, m.attnPostNormA8_2, m.blk0FfnGateShexp, m.blk0FfnUpShexp, 1)
-	th.Barrier()
-	quantize_Tx32(th, m.ffnShexpSwigluA8_2, m.ffnShexpSwiglu_3, 1)
-	th.Barrier()
-	matmulQ80_64x32(th, m.ffnShexpOut_3, m.ffnShexpSwigluA8_2, m.blk0FfnDownShexp, 1)
-	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnPostNorm_2, m.blk0FfnGateInpShexp, 1)
-	th.Barrier()
-	sigmoid_1x1(th, m.sharedExpertGateSigmoid_2, m.sharedExpertGate_2, 1)
-	th.Barrier()
-	mul_1x64(th, m.ffnShexpGated_3, m.ffnShexpOut_3, m.sharedExpertGateSigmoid_2, 1)
-	th.Barrier()
+	moeDownQ80_64x32_2(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_3, m.blk0FfnDownExps, m.ffnMoeTopk_3, m.ffnMoeWeightsNorm_3, 1)
 	add_1x64(th, m.ffnOut_2, m.ffnMoeOut_2, m.ffnShexpGated_3, 1)
 	th.Barrier()
 	norm_Tx64_sum_a8(th, m.ffnOut_2, m.attnResidual_3, m.lOut_2, m.blk1AttnNorm, m.attnNormA8_4, 1)
 	th.Barrier()
 
 	// blk.1
-	matmulQ80_256x64(th, m.qcurFull_2, m.attnNormA8_4, m.blk1AttnQ, 1)
-	matmulQ80_64x64(th, m.kcurFlat_2, m.attnNormA8_4, m.blk1AttnK, 1)
-	matmulQ80_64x64(th, m.vcurFlat_2, m.attnNormA8_4, m.blk1AttnV, 1)
+	matmulQ80_256x64_2(th, m.qcurFull_2, m.attnNormA8_4, m.blk1AttnQ, 1)
+	matmulQ80_64x64_2(th, m.kcurFlat_2, m.attnNormA8_4, m.blk1AttnK, 1)
+	matmulQ80_64x64_2(th, m.vcurFlat_2, m.attnNormA8_4, m.blk1AttnV, 1)
 	th.Barrier()
 	normRope8_1x4x32(th, m.qcurRope_2, m.qcurFull_2, m.blk1AttnQNorm, in.Pos, 1)
 	normRopeStore8_Tx2x32(th, m.cache(in, 0, 32768), m.kcurFlat_2, m.blk1AttnKNorm, in.Pos, 1)
 	storeRows_Tx2x32(th, m.cache(in, 32768, 32768), m.vcurFlat_2, in.Pos, 1)
+	sigmoid_1x4x1x32(th, m.gateSigmoid_2, m.qcurFull_2[32:], 1)
 	th.Barrier()
 	attentionF16F16_4x32of2_2(th, m.attnPregateHeads_2, m.qcurRope_2, m.cache(in, 0, 32768), m.cache(in, 32768, 32768), in.Pos, 1)
-	th.Barrier()
-	sigmoid_1x4x1x32(th, m.gateSigmoid_2, m.qcurFull_2[32:], 1)
 	th.Barrier()
 	mul_1x128(th, m.attnGated_2, m.attnPregateHeads_2, m.gateSigmoid_2, 1)
 	th.Barrier()
 	quantize_Tx128(th, m.attnGatedA8_2, m.attnGated_2, 1)
 	th.Barrier()
-	matmulQ80_64x128(th, m.attnOutput_2, m.attnGatedA8_2, m.blk1AttnOutput, 1)
+	matmulQ80_64x128_2(th, m.attnOutput_2, m.attnGatedA8_2, m.blk1AttnOutput, 1)
 	th.Barrier()
-	norm_Tx64_sum_f32_a8(th, m.attnOutput_2, m.lOut_2, m.attnResidual_3, m.blk1PostAttentionNorm, m.attnPostNorm_3, m.attnPostNormA8_3, 1)
+	norm_Tx64_sum_f32_a8(th, m.attnOutput_2, m.lOut_2, m.attnResidual_4, m.blk1PostAttentionNorm, m.attnPostNorm_3, m.attnPostNormA8_3, 1)
 	th.Barrier()
 	matmulF32F32_4x64(th, m.ffnMoeLogits_3, m.attnPostNorm_3, m.blk1FfnGateInp, 1)
+	gateUpQ80Q80_32x64_2(th, m.ffnShexpSwiglu_4, m.attnPostNormA8_3, m.blk1FfnGateShexp, m.blk1FfnUpShexp, 1)
+	matmulF32F32_1x64(th, m.sharedExpertGate_3, m.attnPostNorm_3, m.blk1FfnGateInpShexp, 1)
 	th.Barrier()
 	topKMoE_2of4(th, m.ffnMoeWeightsNorm_4, m.ffnMoeTopk_4, m.ffnMoeLogits_3, 1)
+	quantize_Tx32(th, m.ffnShexpSwigluA8_3, m.ffnShexpSwiglu_4, 1)
+	sigmoid_1x1(th, m.sharedExpertGateSigmoid_3, m.sharedExpertGate_3, 1)
 	th.Barrier()
-	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu_2, m.attnPostNormA8_3, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_4, 1)
+	moeGateUpQ80Q80_32x64(th, m.ffnMoeSwiglu_3, m.attnPostNormA8_3, m.blk1FfnGateExps, m.blk1FfnUpExps, m.ffnMoeTopk_4, 1)
+	matmulQ80_64x32_2(th, m.ffnShexpOut_4, m.ffnShexpSwigluA8_3, m.blk1FfnDownShexp, 1)
+	mul_1x64(th, m.ffnShexpGated_4, m.ffnShexpOut_4, m.sharedExpertGateSigmoid_3, 1)
 	th.Barrier()
-	quantize_Tx2x32(th, m.ffnMoeSwigluA8_4, m.ffnMoeSwiglu_2, 1)
+	quantize_Tx2x32(th, m.ffnMoeSwigluA8_4, m.ffnMoeSwiglu_3, 1)
 	th.Barrier()
-	moeDownQ80_64x32(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_4, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
-	th.Barrier()
-	gateUpQ80Q80_32x64(th, m.ffnShexpSwiglu_4, m.attnPostNormA8_3, m.blk1FfnGateShexp, m.blk1FfnUpShexp, 1)
-	th.Barrier()
-	quantize_Tx32(th, m.ffnShexpSwigluA8_2, m.ffnShexpSwiglu_4, 1)
-	th.Barrier()
-	matmulQ80_64x32(th, m.ffnShexpOut_4, m.ffnShexpSwigluA8_2, m.blk1FfnDownShexp, 1)
-	th.Barrier()
-	matmulF32F32_1x64(th, m.sharedExpertGate_2, m.attnPostNorm_3, m.blk1FfnGateInpShexp, 1)
-	th.Barrier()
-	sigmoid_1x1(th, m.sharedExpertGateSigmoid_2, m.sharedExpertGate_2, 1)
-	th.Barrier()
-	mul_1x64(th, m.ffnShexpGated_4, m.ffnShexpOut_4, m.sharedExpertGateSigmoid_2, 1)
-	th.Barrier()
+	moeDownQ80_64x32_2(th, m.ffnMoeOut_2, m.ffnMoeSwigluA8_4, m.blk1FfnDownExps, m.ffnMoeTopk_4, m.ffnMoeWeightsNorm_4, 1)
 	add_1x64(th, m.ffnOut_2, m.ffnMoeOut_2, m.ffnShexpGated_4, 1)
 	th.Barrier()
 
 	// head
-	norm_Rx64_a8(th, m.ffnOut_2, m.attnResidual_3, m.outputNorm, m.resultNormA8_2, 1)
+	norm_Rx64_a8(th, m.ffnOut_2, m.attnResidual_4, m.outputNorm, m.resultNormA8_2, 1)
 	th.Barrier()
 	matmulQ80_300x64(th, m.resultOutput_2, m.resultNormA8_2, m.output, 1)
 }

@@ -132,27 +132,34 @@ func (s *state) result(r int) []float32 {
 func (s *state) attend(lo, hi int) {
 	for c := lo; c < hi; c += AttendBlock {
 		m := min(AttendBlock, hi-c)
-		// Tokens that see the same part of the block go together.
 		seen := func(t int) int { return min(m, int(s.Pos[s.first+t])+1-c) }
-		for t := 0; t < s.tokens; {
-			end := t + 1
-			for end < s.tokens && seen(end) == seen(t) {
-				end++
+		for t := 0; t < s.tokens; t++ {
+			if seen(t) <= 0 {
+				continue
 			}
-			if n := seen(t); n > 0 {
-				s.scores(t*s.per, end*s.per, c, n)
-				for r := t * s.per; r < end*s.per; r++ {
-					s.softmax(r, n)
-				}
-				s.weigh(t*s.per, end*s.per, c, n)
+			end, least, most := t, m, 0
+			for ; end < s.tokens && seen(end) > 0; end++ {
+				least, most = min(least, seen(end)), max(most, seen(end))
 			}
-			t = end
+			s.scores(t*s.per, end*s.per, c, most)
+			for r := t * s.per; r < end*s.per; r++ {
+				s.softmax(r, seen(r/s.per))
+			}
+			if s.Values.Format == Q80 {
+				s.decode(&s.Values, c, most)
+			}
+			// What all of them see, then what each sees besides.
+			s.weigh(t*s.per, end*s.per, c, 0, least)
+			for ; t < end; t++ {
+				s.weigh(t*s.per, t*s.per+s.per, c, least, seen(t))
+			}
 		}
 	}
 }
 
 // decode gives the scales of n cells of a cache from c on as floats.
-func (s *state) decode(of *Cache, scales []byte, c, n int) {
+func (s *state) decode(of *Cache, c, n int) {
+	_, scales := of.group(s.g)
 	for b := range of.Dim / blockQ80 {
 		simd.WidenF16(s.scales[b*scoreStride:][:n], scales[2*(b*of.Cells+c):])
 	}
@@ -161,9 +168,9 @@ func (s *state) decode(of *Cache, scales []byte, c, n int) {
 // scores multiplies rows lo to hi with n cells from c on.
 func (s *state) scores(lo, hi, c, n int) {
 	f, row := s.Keys.Format, s.K
-	bytes, scales := s.Keys.group(s.g)
+	bytes, _ := s.Keys.group(s.g)
 	if f == Q80 {
-		s.decode(&s.Keys, scales, c, n)
+		s.decode(&s.Keys, c, n)
 		row /= 2
 	}
 	for i := 0; i < n; i += keyCells {
@@ -210,15 +217,12 @@ func (s *state) base(r int) float32 {
 	return s.most[r]
 }
 
-// weigh adds n cells from c on, times their weights, to rows lo to hi.
-func (s *state) weigh(lo, hi, c, n int) {
+// weigh adds cells from to to of the block at c, times their weights, to rows lo to hi.
+func (s *state) weigh(lo, hi, c, from, to int) {
 	f, blocks := s.Values.Format, s.V/blockQ80
-	bytes, scales := s.Values.group(s.g)
-	if f == Q80 {
-		s.decode(&s.Values, scales, c, n)
-	}
-	for i := 0; i < n; i += valueCells {
-		m, far := min(valueCells, n-i), ahead
+	bytes, _ := s.Values.group(s.g)
+	for i := from; i < to; i += valueCells {
+		m, far := min(valueCells, to-i), ahead
 		for r := lo; r < hi; r += attendRows {
 			p, ldp, ldb, rows := s.score[r*scoreStride+i:], scoreStride, 0, min(attendRows, hi-r)
 			if f == Q80 {

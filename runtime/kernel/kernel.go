@@ -190,7 +190,11 @@ func Add(dst, x, y []float32) {
 
 // Norm writes rms_norm(x) * w to dst, which may be x.
 func Norm(dst, x, w []float32, eps float64) {
-	s := RMSScale(x, eps)
+	ScaledNorm(dst, x, w, RMSScale(x, eps))
+}
+
+// ScaledNorm writes x * s * w to dst, a part of Norm's where s is the RMSScale of the row.
+func ScaledNorm(dst, x, w []float32, s float32) {
 	x, w = x[:len(dst)], w[:len(dst)]
 	if simd != nil {
 		simd.Norm(dst, x, w, s)

@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha256"
 	"errors"
@@ -63,6 +62,7 @@ func open(path string, build [32]byte, find func([]byte) ([]byte, error)) (*File
 	if err != nil {
 		return nil, err
 	}
+	largePages(m.Data)
 	f := &File{name: path, mapping: m}
 	var got [32]byte
 	err = gguf.Guard(func() (err error) {
@@ -136,7 +136,7 @@ func (f *File) Verify(progress Progress) error {
 	}
 	errs := make([]error, len(f.entries))
 	var stop atomic.Bool
-	each(len(f.entries), func(i int, _ *bufio.Writer) {
+	each(len(f.entries), func(i int, _ []byte) {
 		if stop.Load() {
 			return
 		}

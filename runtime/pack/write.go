@@ -1,7 +1,6 @@
 package pack
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -165,16 +164,15 @@ func fill(ctx context.Context, f *os.File, start int64, entries []Entry, section
 	for i := range entries {
 		c.total += entries[i].Size
 	}
-	each(len(entries), func(i int, buf *bufio.Writer) {
+	each(len(entries), func(i int, buf []byte) {
 		if ctx.Err() != nil {
 			return
 		}
 		e := &entries[i]
-		w := &sectionWriter{ctx: ctx, f: f, off: start + e.Offset, left: e.Size, hash: sha256.New(), count: c}
-		buf.Reset(w)
-		err := gguf.Guard(func() error { return sections[i].Write(buf) })
+		w := &sectionWriter{ctx: ctx, f: f, off: start + e.Offset, left: e.Size, buf: buf, hash: sha256.New(), count: c}
+		err := gguf.Guard(func() error { return sections[i].Write(w) })
 		if err == nil {
-			err = buf.Flush()
+			err = w.flush()
 		}
 		if err == nil && w.left > 0 {
 			err = fmt.Errorf("%d of %d bytes are missing", w.left, e.Size)
@@ -191,17 +189,19 @@ func fill(ctx context.Context, f *os.File, start int64, entries []Entry, section
 	return context.Cause(ctx)
 }
 
-// chunk is how much is written, hashed and counted at a time.
-const chunk = 1 << 20
+// chunk is how much is written, hashed and counted at a time, from one multiple of it in the file
+// to the next. What is written so lies in one large page of the page cache, where the file system
+// has such, and is mapped as one.
+const chunk = 2 << 20
 
 // each calls do for 0…n-1 on as many goroutines as there are processors, each with a buffer of
 // its own.
-func each(n int, do func(i int, buf *bufio.Writer)) {
+func each(n int, do func(i int, buf []byte)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(n, runtime.GOMAXPROCS(0)) {
 		wg.Go(func() {
-			buf := bufio.NewWriterSize(nil, chunk)
+			buf := make([]byte, chunk)
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 				do(i, buf)
 			}
@@ -210,38 +210,66 @@ func each(n int, do func(i int, buf *bufio.Writer)) {
 	wg.Wait()
 }
 
+// A sectionWriter collects chunks of a section in buf, which has the room of one.
 type sectionWriter struct {
 	ctx       context.Context
 	f         *os.File
-	off, left int64
+	off, left int64 // of what is still to be written
+	buf       []byte
+	n         int // bytes in buf
 	hash      hash.Hash
 	count     *counter
 }
 
 func (w *sectionWriter) Write(p []byte) (n int, err error) {
-	if int64(len(p)) > w.left {
-		return 0, fmt.Errorf("%d bytes more than its size", int64(len(p))-w.left)
+	if int64(len(p)) > w.left-int64(w.n) {
+		return 0, fmt.Errorf("%d bytes more than its size", int64(len(p))-w.left+int64(w.n))
 	}
-	for len(p) > 0 {
-		if w.ctx.Err() != nil {
-			return n, context.Cause(w.ctx)
+	for n < len(p) {
+		room := chunk - int(w.off%chunk)
+		rest := p[n:]
+		if w.n == 0 && len(rest) >= room {
+			err = w.emit(rest[:room])
+			n += room
+		} else {
+			c := copy(w.buf[w.n:room], rest)
+			w.n += c
+			n += c
+			if w.n == room {
+				err = w.flush()
+			}
 		}
-		c := p[:min(len(p), chunk)]
-		w.hash.Write(c)
-		m, err := len(c), error(nil)
-		if w.f != nil {
-			m, err = w.f.WriteAt(c, w.off)
+		if err != nil {
+			return n, err
 		}
-		n += m
-		w.off += int64(m)
-		w.left -= int64(m)
-		w.count.add(m)
-		if err != nil { // a full disk, mostly
-			return n, fmt.Errorf("%w (the weights take %d bytes)", cause(err), w.count.total)
-		}
-		p = p[len(c):]
 	}
 	return n, nil
+}
+
+func (w *sectionWriter) flush() error {
+	n := w.n
+	if n == 0 {
+		return nil
+	}
+	w.n = 0
+	return w.emit(w.buf[:n])
+}
+
+// emit hashes and writes p.
+func (w *sectionWriter) emit(p []byte) error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	w.hash.Write(p)
+	if w.f != nil {
+		if _, err := w.f.WriteAt(p, w.off); err != nil { // a full disk, mostly
+			return fmt.Errorf("%w (the weights take %d bytes)", cause(err), w.count.total)
+		}
+	}
+	w.off += int64(len(p))
+	w.left -= int64(len(p))
+	w.count.add(len(p))
+	return nil
 }
 
 // A counter adds up what the goroutines have done.
