@@ -178,24 +178,7 @@ func storage(f *ir.Func, sizes ir.Sizes) ([]*block, error) {
 			of[v] = b
 		}
 	}
-	if oneToken(f) {
-		for _, b := range blocks {
-			if b.on != "" && b.on != "cpu" {
-				b.last = min(b.last+layerValues, len(f.Body))
-			}
-		}
-	}
 	return blocks, nil
-}
-
-// layerValues is about the values of a layer. Those of one token are small, and a GPU
-// computes what does not depend on each other in one launch: memory that is used
-// again within a layer would be such a dependence.
-const layerValues = 48
-
-// oneToken reports whether f takes one token.
-func oneToken(f *ir.Func) bool {
-	return len(f.Params) > 0 && len(f.Params[0].Type.Dims) == 1 && f.Params[0].Type.Dims[0].Is(1)
 }
 
 // dying returns the block that v, at position i, can be computed in place of:
