@@ -16,11 +16,11 @@ template <int M, int D> struct Tile {
 // groups, blocks of tokens, and SPLIT ranges of cells. With SPLIT above 1 the
 // result is what attention_join needs: for each row most, sum and E numbers.
 template <class CK, class CV, int H, int G, bool TILED, int D, int E, int TT, int SPLIT, int TOKEN, int ROW>
-QNC_DEVICE void attention(float *out, const float *q, const uint8_t *keys, const uint8_t *values, const int *pos, const int *seq, int n, float scale, int64_t ksize, int64_t vsize) {
+QNC_DEVICE void attention(Block at, float *out, const float *q, const uint8_t *keys, const uint8_t *values, const int *pos, const int *seq, int n, float scale, int64_t ksize, int64_t vsize) {
   const int R = H / G, M = R * TT, warps = attention_threads / 32, mine = (M + warps - 1) / warps, columns = (E + attention_threads - 1) / attention_threads;
   typedef Tile<M, D> S;
   QNC_DYNAMIC(S, s);
-  int g = blockIdx.x, t0 = blockIdx.y * TT, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  int g = at.x, t0 = at.y * TT, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int krow = D / CK::elems * CK::bytes, vrow = E / CV::elems * CV::bytes;
   keys += seq[0] * ksize + g * krow;
   values += seq[0] * vsize + g * vrow;
@@ -29,7 +29,7 @@ QNC_DEVICE void attention(float *out, const float *q, const uint8_t *keys, const
   int from = 0, to = cells;
   if (SPLIT > 1) {
     int tiles = (cells + attention_cells - 1) / attention_cells, each = (tiles + SPLIT - 1) / SPLIT;
-    from = blockIdx.z * each * attention_cells;
+    from = at.z * each * attention_cells;
     to = from + each * attention_cells < cells ? from + each * attention_cells : cells;
   }
   auto head = [=](int r) { return TILED ? r % R * G + g : g * R + r % R; };
@@ -106,9 +106,9 @@ QNC_DEVICE void attention(float *out, const float *q, const uint8_t *keys, const
   for (int r = 0; r < M; r++) {
     int t = r / R;
     if (t >= tokens) continue;
-    int64_t at = (int64_t)(t0 + t) * H + head(r);
+    int64_t row = (int64_t)(t0 + t) * H + head(r);
     if (SPLIT > 1) {
-      float *part = out + (at * SPLIT + blockIdx.z) * (E + 2);
+      float *part = out + (row * SPLIT + at.z) * (E + 2);
       if (threadIdx.x == 0) {
         part[E] = s.most[r];
         part[E + 1] = s.sum[r];
@@ -119,14 +119,14 @@ QNC_DEVICE void attention(float *out, const float *q, const uint8_t *keys, const
     } else {
 #pragma unroll
       for (int j = 0; j < columns; j++)
-        if (j * attention_threads + (int)threadIdx.x < E) out[at * E + j * attention_threads + threadIdx.x] = div_rn(acc[r][j], s.sum[r]);
+        if (j * attention_threads + (int)threadIdx.x < E) out[row * E + j * attention_threads + threadIdx.x] = div_rn(acc[r][j], s.sum[r]);
     }
   }
 }
 
 // The ranges of cells as one: a block a head of a token.
-template <int E, int SPLIT> QNC_DEVICE void attention_join(float *out, const float *parts) {
-  const float *part = parts + (int64_t)blockIdx.x * SPLIT * (E + 2);
+template <int E, int SPLIT> QNC_DEVICE void attention_join(Block at, float *out, const float *parts) {
+  const float *part = parts + (int64_t)at.x * SPLIT * (E + 2);
   float most = bits_float(0xff800000u), sum = 0;
   for (int i = 0; i < SPLIT; i++) most = max_f(most, part[i * (E + 2) + E]);
   float base = most == bits_float(0xff800000u) ? 0.0f : most;
@@ -134,6 +134,6 @@ template <int E, int SPLIT> QNC_DEVICE void attention_join(float *out, const flo
   for (int e = threadIdx.x; e < E; e += blockDim.x) {
     float a = 0;
     for (int i = 0; i < SPLIT; i++) a = fma_rn(part[i * (E + 2) + e], exp_f(part[i * (E + 2) + E] - base), a);
-    out[(int64_t)blockIdx.x * E + e] = div_rn(a, sum);
+    out[(int64_t)at.x * E + e] = div_rn(a, sum);
   }
 }

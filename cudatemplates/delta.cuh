@@ -6,10 +6,10 @@
 // a block a head and token. x has stride TOKEN; HALO = taps - 1 inputs are kept.
 // With ONE there is one token, and the block moves its channels' state on.
 template <int G, int KD, int VH, int VD, int HALO, int TOKEN, int T, bool ONE>
-QNC_DEVICE void conv_split(float *q, float *k, float *v, float *state, const float *x, const float *w, const int *seq, float eps, int64_t size) {
+QNC_DEVICE void conv_split(Block at, float *q, float *k, float *v, float *state, const float *x, const float *w, const int *seq, float eps, int64_t size) {
   QNC_SHARED(Partial, s);
   const int channels = 2 * G * KD + VH * VD;
-  int b = blockIdx.x, t = blockIdx.y, i = threadIdx.x;
+  int b = at.x, t = at.y, i = threadIdx.x;
   bool key = b < 2 * G;
   int dim = key ? KD : VD, ch = (key ? b * KD : 2 * G * KD + (b - 2 * G) * VD) + i;
   state += seq[0] * size;
@@ -18,8 +18,8 @@ QNC_DEVICE void conv_split(float *q, float *k, float *v, float *state, const flo
     float last[HALO + 1];
 #pragma unroll
     for (int j = 0; j <= HALO; j++) {
-      int at = t - HALO + j;
-      last[j] = at < 0 ? state[(HALO + at) * channels + ch] : x[(int64_t)at * TOKEN + ch];
+      int i = t - HALO + j;
+      last[j] = i < 0 ? state[(HALO + i) * channels + ch] : x[(int64_t)i * TOKEN + ch];
       y = fma_rn(last[j], w[ch * (HALO + 1) + j], y);
     }
     if (ONE)
@@ -38,15 +38,15 @@ QNC_DEVICE void conv_split(float *q, float *k, float *v, float *state, const flo
 }
 
 // The state after n tokens: the last HALO of state ++ x, a channel a thread.
-template <int CHANNELS, int HALO, int TOKEN> QNC_DEVICE void conv_state(float *state, const float *x, const int *seq, int n, int64_t size) {
-  int ch = blockIdx.x * blockDim.x + threadIdx.x;
+template <int CHANNELS, int HALO, int TOKEN> QNC_DEVICE void conv_state(Block at, float *state, const float *x, const int *seq, int n, int64_t size) {
+  int ch = at.x * blockDim.x + threadIdx.x;
   if (ch >= CHANNELS) return;
   state += seq[0] * size;
   float next[HALO];
 #pragma unroll
   for (int j = 0; j < HALO; j++) {
-    int at = n - HALO + j;
-    next[j] = at < 0 ? state[(HALO + at) * CHANNELS + ch] : x[(int64_t)at * TOKEN + ch];
+    int i = n - HALO + j;
+    next[j] = i < 0 ? state[(HALO + i) * CHANNELS + ch] : x[(int64_t)i * TOKEN + ch];
   }
 #pragma unroll
   for (int j = 0; j < HALO; j++) state[j * CHANNELS + ch] = next[j];
@@ -59,9 +59,9 @@ const int delta_lanes = 8, delta_threads = 128;
 // products are of the old row, so that one pass over it serves them:
 // S' q = e^g S q + e (k q), e = beta (v - e^g S k).
 template <int G, int K, int VH, int V, bool TILED, int QT, int QR, int KT, int KR, int VT, int VR, int GT, int GR, int BT, int BR>
-QNC_DEVICE void delta_rule(float *out, float *state, const float *q, const float *k, const float *v, const float *g, const float *beta, const int *seq, int n, float scale, int64_t size) {
+QNC_DEVICE void delta_rule(Block at, float *out, float *state, const float *q, const float *k, const float *v, const float *g, const float *beta, const int *seq, int n, float scale, int64_t size) {
   const int L = delta_lanes, per = (K + L - 1) / L, rows = delta_threads / L;
-  int h = blockIdx.x, i = blockIdx.y * rows + threadIdx.x / L, lane = threadIdx.x % L;
+  int h = at.x, i = at.y * rows + threadIdx.x / L, lane = threadIdx.x % L;
   int group = TILED ? h % G : h / (VH / G);
   bool keep = i < V;
   float *row = state + seq[0] * size + ((int64_t)h * V + (keep ? i : 0)) * K;

@@ -32,17 +32,17 @@ template <class A, int L> QNC_DEVICE float product(const uint8_t *w, typename A:
 }
 
 // out[t][i] = w[i] x[t]: blocks are groups of rows, then tokens. TOKEN is the stride of x.
-template <class Q, class A, int N, int K, int TOKEN> QNC_DEVICE void matvec(float *out, typename A::Row x, const uint8_t *w) {
+template <class Q, class A, int N, int K, int TOKEN> QNC_DEVICE void matvec(Block at, float *out, typename A::Row x, const uint8_t *w) {
   const int L = A::lanes;
-  int i = blockIdx.x * (matvec_warps * 32 / L) + threadIdx.x / L, t = blockIdx.y;
+  int i = at.x * (matvec_warps * 32 / L) + threadIdx.x / L, t = at.y;
   float v = product<A, L>(row_of<Q>(w, i, K), x + (int64_t)t * TOKEN, i < N);
   if (i < N && threadIdx.x % L == 0) out[(int64_t)t * N + i] = v;
 }
 
 // out = silu(gate x) * (up x).
-template <class QG, class AG, class QU, class AU, int N, int K, int TOKEN> QNC_DEVICE void gate_up(float *out, typename AG::Row x, const uint8_t *gate, const uint8_t *up) {
+template <class QG, class AG, class QU, class AU, int N, int K, int TOKEN> QNC_DEVICE void gate_up(Block at, float *out, typename AG::Row x, const uint8_t *gate, const uint8_t *up) {
   const int L = AG::lanes;
-  int i = blockIdx.x * (matvec_warps * 32 / L) + threadIdx.x / L, t = blockIdx.y;
+  int i = at.x * (matvec_warps * 32 / L) + threadIdx.x / L, t = at.y;
   float g = product<AG, L>(row_of<QG>(gate, i, K), x + (int64_t)t * TOKEN, i < N);
   float u = product<AU, L>(row_of<QU>(up, i, K), x + (int64_t)t * TOKEN, i < N);
   if (i < N && threadIdx.x % L == 0) out[(int64_t)t * N + i] = silu_f(g) * u;
@@ -50,15 +50,15 @@ template <class QG, class AG, class QU, class AU, int N, int K, int TOKEN> QNC_D
 
 // By expert: blocks are groups of rows, then the used experts of all tokens.
 // ITEM is the stride of x within a token, 0 where its experts share one row.
-template <class Q, class A, int N, int K, int USED, int TOKEN, int ITEM> QNC_DEVICE void matvec_id(float *out, typename A::Row x, const uint8_t *w, const int *ids) {
+template <class Q, class A, int N, int K, int USED, int TOKEN, int ITEM> QNC_DEVICE void matvec_id(Block at, float *out, typename A::Row x, const uint8_t *w, const int *ids) {
   const int L = A::lanes;
-  int i = blockIdx.x * (matvec_warps * 32 / L) + threadIdx.x / L, tj = blockIdx.y;
+  int i = at.x * (matvec_warps * 32 / L) + threadIdx.x / L, tj = at.y;
   float v = product<A, L>(row_of<Q>(w, (int64_t)ids[tj] * N + i, K), x + (int64_t)(tj / USED) * TOKEN + tj % USED * ITEM, i < N);
   if (i < N && threadIdx.x % L == 0) out[(int64_t)tj * N + i] = v;
 }
-template <class QG, class AG, class QU, class AU, int N, int K, int USED, int TOKEN> QNC_DEVICE void moe_gate_up(float *out, typename AG::Row x, const uint8_t *gate, const uint8_t *up, const int *ids) {
+template <class QG, class AG, class QU, class AU, int N, int K, int USED, int TOKEN> QNC_DEVICE void moe_gate_up(Block at, float *out, typename AG::Row x, const uint8_t *gate, const uint8_t *up, const int *ids) {
   const int L = AG::lanes;
-  int i = blockIdx.x * (matvec_warps * 32 / L) + threadIdx.x / L, tj = blockIdx.y;
+  int i = at.x * (matvec_warps * 32 / L) + threadIdx.x / L, tj = at.y;
   int64_t r = (int64_t)ids[tj] * N + i;
   x += (int64_t)(tj / USED) * TOKEN;
   float g = product<AG, L>(row_of<QG>(gate, r, K), x, i < N);
@@ -68,8 +68,8 @@ template <class QG, class AG, class QU, class AU, int N, int K, int USED, int TO
 
 // out[t][i] = sum over the used experts of share * (w[id] x): a warp a row, its
 // lanes over the units of all experts.
-template <class Q, class A, int N, int K, int USED, int TOKEN, int ITEM> QNC_DEVICE void moe_down(float *out, typename A::Row x, const uint8_t *w, const int *ids, const float *share) {
-  int i = blockIdx.x * matvec_warps + threadIdx.x / 32, t = blockIdx.y;
+template <class Q, class A, int N, int K, int USED, int TOKEN, int ITEM> QNC_DEVICE void moe_down(Block at, float *out, typename A::Row x, const uint8_t *w, const int *ids, const float *share) {
+  int i = at.x * matvec_warps + threadIdx.x / 32, t = at.y;
   if (i >= N) return;
   float acc = 0;
   for (int u = threadIdx.x % 32; u < A::units * USED; u += 32) {

@@ -2,16 +2,16 @@
 #pragma once
 #include "common.cuh"
 
-// rms_norm(x + y) * w of a row a block: the sum, the norm and its records as wanted.
-template <int W, int T, bool ADD, bool SUM, bool F32, bool A8> QNC_DEVICE void norm(float *sum, float *f, uint32_t *a8, const float *x, const float *w, const float *y, float eps) {
+// rms_norm(x) * w of a row a block: x itself, the norm and its records as wanted.
+// x gives an element, which may be a sum or another expression.
+template <int W, int T, bool SUM, bool F32, bool A8, class X> QNC_DEVICE void norm(float *sum, float *f, uint32_t *a8, X x, const float *w, float eps) {
   QNC_SHARED(Partial, s);
   const int steps = (W + T - 1) / T;
   float v[steps], a = 0;
 #pragma unroll
   for (int k = 0; k < steps; k++) {
     int i = k * T + threadIdx.x;
-    v[k] = i < W ? x[i] : 0.0f;
-    if (ADD && i < W) v[k] += y[i];
+    v[k] = i < W ? x(i) : 0.0f;
     if (SUM && i < W) sum[i] = v[k];
     a = fma_rn(v[k], v[k], a);
   }
@@ -92,9 +92,9 @@ template <int D, bool NORM> QNC_DEVICE const float *normed(Heads<D> &s, const fl
 }
 
 // rope(rms_norm(x) * w): a warp a head, head_warps heads a block, n tokens of H heads.
-template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void norm_rope(float *out, const float *x, const float *w, const int *pos, int n, float eps, const uint64_t *turns) {
+template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void norm_rope(Block at, float *out, const float *x, const float *w, const int *pos, int n, float eps, const uint64_t *turns) {
   QNC_SHARED(Heads<D>, s);
-  int r = blockIdx.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
+  int r = at.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
   if (t >= n) return;
   const float *y = normed<D, NORM>(s, x + (int64_t)t * TOKEN + h * ROW, w, eps);
   for (int i = threadIdx.x % 32; i < D; i += 32) out[(int64_t)r * D + i] = rotate<DIMS>(y, i, pos[t], turns);
@@ -102,9 +102,9 @@ template <int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void
 
 // The same, or x as it is, into the cell of its position. size is the bytes of
 // the cache of one sequence.
-template <class C, int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void store_cells(uint8_t *cache, const float *x, const float *w, const int *pos, const int *seq, int n, float eps, const uint64_t *turns, int64_t size) {
+template <class C, int H, int D, int DIMS, bool NORM, int TOKEN, int ROW> QNC_DEVICE void store_cells(Block at, uint8_t *cache, const float *x, const float *w, const int *pos, const int *seq, int n, float eps, const uint64_t *turns, int64_t size) {
   QNC_SHARED(Heads<D>, s);
-  int r = blockIdx.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
+  int r = at.x * head_warps + threadIdx.x / 32, t = r / H, h = r % H;
   if (t >= n) return;
   const float *y = normed<D, NORM>(s, x + (int64_t)t * TOKEN + h * ROW, w, eps);
   uint8_t *row = cache + seq[0] * size + ((int64_t)pos[t] * H + h) * (D / C::elems * C::bytes);

@@ -105,6 +105,11 @@ QNC_DEVICE float warp_max(float v) {
 QNC_DEVICE uint32_t warp_max(uint32_t v) { uint32_t r; asm volatile("redux.sync.max.u32 %0,%1,0xffffffff;" : "=r"(r) : "r"(v)); return r; }
 #endif
 
+// A Block is the place of a block in a grid. Kernels hand it to what they are
+// made of, which may be one of several in a launch.
+struct Block { int x, y, z; };
+QNC_DEVICE Block this_block() { return Block{(int)blockIdx.x, (int)blockIdx.y, (int)blockIdx.z}; }
+
 // What follows is integer and fma arithmetic: the same on all.
 
 struct alignas(16) int4_t { int x, y, z, w; };

@@ -127,17 +127,17 @@ template <int BN, int TOKEN> QNC_DEVICE int tokens_of(TileShared<BN> &s, int t0,
 }
 
 // out[t][i] = w[i] x[t]: blocks are groups of rows, then of tokens.
-template <class Q, int N, int K, int TOKEN, int BN> QNC_DEVICE void tile_matmul(float *out, const uint32_t *x, const uint8_t *w, int n) {
+template <class Q, int N, int K, int TOKEN, int BN> QNC_DEVICE void tile_matmul(Block at, float *out, const uint32_t *x, const uint8_t *w, int n) {
   QNC_SHARED(TileShared<BN>, s);
-  int r0 = blockIdx.x * tile_rows, t0 = blockIdx.y * BN, used = tokens_of<BN, TOKEN>(s, t0, n);
+  int r0 = at.x * tile_rows, t0 = at.y * BN, used = tokens_of<BN, TOKEN>(s, t0, n);
   Weights<Q, N, K, BN> a;
   a.start(w, r0);
   tile_product(a, s, x, used);
   each_sum<N, BN>(r0, used, [&](int r, int t, int c, int i) { out[(int64_t)(t0 + t) * N + r] = a.acc[c][i]; });
 }
-template <class QG, class QU, int N, int K, int TOKEN, int BN> QNC_DEVICE void tile_gate_up(float *out, const uint32_t *x, const uint8_t *gate, const uint8_t *up, int n) {
+template <class QG, class QU, int N, int K, int TOKEN, int BN> QNC_DEVICE void tile_gate_up(Block at, float *out, const uint32_t *x, const uint8_t *gate, const uint8_t *up, int n) {
   QNC_SHARED(TileShared<BN>, s);
-  int r0 = blockIdx.x * tile_rows, t0 = blockIdx.y * BN, used = tokens_of<BN, TOKEN>(s, t0, n);
+  int r0 = at.x * tile_rows, t0 = at.y * BN, used = tokens_of<BN, TOKEN>(s, t0, n);
   Weights<QG, N, K, BN> g;
   Weights<QU, N, K, BN> u;
   g.start(gate, r0);
@@ -229,10 +229,10 @@ template <int E, int USED, int BN> QNC_DEVICE void route(int *rows, int *work, c
 
 // each_tile calls f(expert, row of weights, rows of tokens, how many) for the work
 // of this block: tiles that hold rows only.
-template <int N, int K, int USED, int TOKEN, int ITEM, int BN, class F> QNC_DEVICE void each_tile(TileShared<BN> &s, const int *rows, const int *work, F f) {
+template <int N, int K, int USED, int TOKEN, int ITEM, int BN, class F> QNC_DEVICE void each_tile(Block at, TileShared<BN> &s, const int *rows, const int *work, F f) {
   const int groups = (N + tile_rows - 1) / tile_rows;
   int items = work[0] * groups;
-  for (int i = blockIdx.x; i < items; i += gridDim.x) {
+  for (int i = at.x; i < items; i += gridDim.x) {
     const int *tile = work + 1 + i / groups * 3;
     const int *list = rows + tile[1];
     int used = tile[2];
@@ -243,18 +243,18 @@ template <int N, int K, int USED, int TOKEN, int ITEM, int BN, class F> QNC_DEVI
 }
 
 // out[row] = w[expert] x[row], for every row of a token.
-template <class Q, int N, int K, int USED, int TOKEN, int ITEM, int BN> QNC_DEVICE void tile_matmul_id(float *out, const uint32_t *x, const uint8_t *w, const int *rows, const int *work) {
+template <class Q, int N, int K, int USED, int TOKEN, int ITEM, int BN> QNC_DEVICE void tile_matmul_id(Block at, float *out, const uint32_t *x, const uint8_t *w, const int *rows, const int *work) {
   QNC_SHARED(TileShared<BN>, s);
-  each_tile<N, K, USED, TOKEN, ITEM, BN>(s, rows, work, [&](int e, int r0, const int *list, int used) {
+  each_tile<N, K, USED, TOKEN, ITEM, BN>(at, s, rows, work, [&](int e, int r0, const int *list, int used) {
     Weights<Q, N, K, BN> a;
     a.start(row_of<Q>(w, (int64_t)e * N, K), r0);
     tile_product(a, s, x, used);
     each_sum<N, BN>(r0, used, [&](int r, int t, int c, int i) { out[(int64_t)list[t] * N + r] = a.acc[c][i]; });
   });
 }
-template <class QG, class QU, int N, int K, int USED, int TOKEN, int BN> QNC_DEVICE void tile_moe_gate_up(float *out, const uint32_t *x, const uint8_t *gate, const uint8_t *up, const int *rows, const int *work) {
+template <class QG, class QU, int N, int K, int USED, int TOKEN, int BN> QNC_DEVICE void tile_moe_gate_up(Block at, float *out, const uint32_t *x, const uint8_t *gate, const uint8_t *up, const int *rows, const int *work) {
   QNC_SHARED(TileShared<BN>, s);
-  each_tile<N, K, USED, TOKEN, 0, BN>(s, rows, work, [&](int e, int r0, const int *list, int used) {
+  each_tile<N, K, USED, TOKEN, 0, BN>(at, s, rows, work, [&](int e, int r0, const int *list, int used) {
     Weights<QG, N, K, BN> g;
     Weights<QU, N, K, BN> u;
     g.start(row_of<QG>(gate, (int64_t)e * N, K), r0);
@@ -265,9 +265,9 @@ template <class QG, class QU, int N, int K, int USED, int TOKEN, int BN> QNC_DEV
 }
 
 // out[t][i] = sum over the used experts of share * part: a thread a number.
-template <int N, int USED> QNC_DEVICE void moe_sum(float *out, const float *parts, const float *share) {
-  int i = blockIdx.x * blockDim.x + threadIdx.x;
-  int64_t t = blockIdx.y;
+template <int N, int USED> QNC_DEVICE void moe_sum(Block at, float *out, const float *parts, const float *share) {
+  int i = at.x * blockDim.x + threadIdx.x;
+  int64_t t = at.y;
   if (i >= N) return;
   float acc = 0;
 #pragma unroll

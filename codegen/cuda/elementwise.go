@@ -91,20 +91,53 @@ func (t *tree) expression(v *ir.Value, at string) string {
 	for j := range xs {
 		x := views[j+1]
 		index := linear(names, loops, j+1)
-		if k.p.inlined[x.Base] {
-			t.members = append(t.members, x.Base)
-			if x.Off != 0 {
-				index += fmt.Sprintf(" + %d", x.Off)
-			}
-			if strings.Contains(index, " ") {
-				index = t.index(index)
-			}
-			xs[j] = t.expression(x.Base, index)
-			continue
-		}
-		xs[j] = fmt.Sprintf("x%d[%s]", t.leaf(x, index), index)
+		xs[j] = t.operand(x, index)
 	}
 	return "(" + expressions[v.Op](v, xs) + ")"
+}
+
+// operand is the text of an element of a view: of memory, or of what stands in its place.
+func (t *tree) operand(x view.View, index string) string {
+	if !t.k.p.inlined[x.Base] {
+		return fmt.Sprintf("x%d[%s]", t.leaf(x, index), index)
+	}
+	t.members = append(t.members, x.Base)
+	if x.Off != 0 {
+		index += fmt.Sprintf(" + %d", x.Off)
+	}
+	if strings.Contains(index, " ") {
+		index = t.index(index)
+	}
+	return t.expression(x.Base, index)
+}
+
+// row is element i of row j of token t of argument arg, m rows of width a token.
+func (t *tree) row(arg, m, width int) string {
+	x := t.k.arg(arg)
+	if t.k.fault != nil {
+		return ""
+	}
+	token, row, err := x.Rows(t.k.v.Args[arg].Type.Dims[0], m, width)
+	t.k.try(err)
+	return t.operand(x, fmt.Sprintf("t*%d + j*%d + i", token, row))
+}
+
+// operands adds the operands as arguments and returns their parameters.
+func (t *tree) operands() string {
+	var params strings.Builder
+	for i, l := range t.leaves {
+		t.k.args = append(t.k.args, l.arg)
+		fmt.Fprintf(&params, "const float *x%d, ", i)
+	}
+	return params.String()
+}
+
+// name is that of the whole, what is inlined first.
+func (t *tree) name(root string) string {
+	for _, m := range t.members {
+		root = m.Op.String() + "_" + root
+	}
+	return root
 }
 
 // index declares an index and returns its name.
@@ -170,19 +203,11 @@ func emitElementwise(k *kern) {
 		each *= k.static(d)
 	}
 	k.out(v)
-	var params []string
-	for i, l := range t.leaves {
-		k.args = append(k.args, l.arg)
-		params = append(params, fmt.Sprintf("const float *x%d, ", i))
-	}
+	params := t.operands()
 	k.tokens(n)
-	name := v.Op.String()
-	for _, m := range t.members {
-		name = m.Op.String() + "_" + name
-	}
-	const threads = 256
-	k.launch("elementwise", name+"_"+dims(v.Type), threads, 0, fields{
-		"Params": strings.Join(params, ""), "Each": each, "Index": t.lines, "Expr": expr,
+	const threads = 128
+	k.launch("elementwise", t.name(v.Op.String())+"_"+dims(v.Type), threads, 0, fields{
+		"Params": params, "Each": each, "Index": t.lines, "Expr": expr,
 	}, extent{n, each, threads})
 }
 

@@ -66,7 +66,7 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 		if all == nil {
 			all = u.program
 		} else {
-			u.kernels, u.byText, u.program.names = nil, all.byText, all.names
+			u.byText, u.single, u.joints, u.program.names = all.byText, all.single, all.joints, all.names
 		}
 		units, of[d.Name] = append(units, u), u
 	}
@@ -108,7 +108,7 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 		}
 	}
 	out.Kernels = len(kernels)
-	text, err := format.Source([]byte(source(pkg, units)))
+	text, err := format.Source([]byte(goSource(pkg, units)))
 	if err != nil {
 		return nil, fmt.Errorf("BUG: gpu.go: %w", err)
 	}
@@ -119,7 +119,7 @@ func Emit(m *ir.Module, pkg string) (*Output, error) {
 
 // sources are the kernels and the headers that they include.
 func sources(kernels []*kernel) ([]codegen.File, error) {
-	list := []codegen.File{{Name: "kernels.cu", Data: (&program{kernels: kernels}).source()}}
+	list := []codegen.File{{Name: "kernels.cu", Data: source(kernels)}}
 	err := fs.WalkDir(cudatemplates.Files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".cuh") {
 			return err
@@ -295,9 +295,6 @@ func (u *unit) part(f *ir.Func, name string, values, next []*ir.Value, of map[ir
 
 // call emits one launch.
 func (u *unit) call(l *launch) {
-	if !slices.Contains(u.kernels, l.kernel) { // another device's instance
-		u.kernels = append(u.kernels, l.kernel)
-	}
 	w := &u.steps
 	k := l.kernel
 	fn := u.field(k.name, "*cuda.Kernel", fmt.Sprintf("%d threads", k.threads), fmt.Sprintf("d.Kernel(%q, %d, %d)", k.name, k.threads, k.shared))
@@ -375,8 +372,8 @@ func spot(v *ir.Value) (*ir.Value, int, error) {
 	return x.Base, x.Off / i.BlockElems * i.BlockBytes, nil
 }
 
-// source is the text of gpu.go.
-func source(pkg string, units []*unit) string {
+// goSource is the text of gpu.go.
+func goSource(pkg string, units []*unit) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "// %s\n\npackage %s\n\nimport (\n\"qnc/runtime/cuda\"\n\"qnc/runtime/engine\"\n)\n", codegen.Header, pkg)
 	b.WriteString("\n// gpuModel is what lies on GPUs.\ntype gpuModel struct {\n")

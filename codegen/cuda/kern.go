@@ -30,6 +30,8 @@ type arg struct {
 	v   *ir.Value // of an arena, a weight or a state
 	off int       // bytes
 	dim ir.Dim
+
+	written bool
 }
 
 type place int
@@ -71,11 +73,19 @@ func (l *launch) runs(s ir.Sizes) bool {
 	return l.when == always || (l.tokens.At(s) <= fewTokens) == (l.when == few)
 }
 
-// A kernel is one instance of a template.
+// A body is one instance of a template: a function that kernels call.
+type body struct {
+	name, text string
+	params     []string // with their types
+	threads    int
+}
+
+// A kernel calls a body, or several that share its blocks.
 type kernel struct {
 	name            string
 	threads, shared int // shared: dynamic, bytes
 	text            string
+	bodies          []*body
 }
 
 // kern builds the launches that compute v within the program p.
@@ -137,7 +147,7 @@ func (k *kern) out(v *ir.Value) {
 		k.args = append(k.args, arg{in: nowhere})
 		return
 	}
-	k.args = append(k.args, arg{in: inArena, v: v})
+	k.args = append(k.args, arg{in: inArena, v: v, written: true})
 }
 
 // scratch adds n bytes behind the arena, which are the op's alone.

@@ -239,7 +239,8 @@ func emitMoEDown(k *kern) {
 	})
 }
 
-// emitTopKMoE emits the routing, a warp a token.
+// emitTopKMoE emits the routing, a warp a token. Its block has the size of those
+// of products, which it can share a launch with.
 func emitTopKMoE(k *kern) {
 	x := k.v.Args[0].Type
 	experts, used := k.static(x.Dims[1]), k.v.Int("k")
@@ -251,5 +252,5 @@ func emitTopKMoE(k *kern) {
 	}
 	f := fields{"E": experts, "K": used, "Norm": k.v.Int("norm") == 1, "Min": f32(k.v.Float("min")), "Scale": f32(k.v.Float("scale"))}
 	f["XT"], _ = k.rows(0, 1, experts)
-	k.launch("topk_moe", fmt.Sprintf("topk_moe_%dof%d", used, experts), 32, 0, f, extent{x.Dims[0], 1, 1})
+	k.launch("topk_moe", fmt.Sprintf("topk_moe_%dof%d", used, experts), 128, 0, f, extent{x.Dims[0], 1, 1})
 }

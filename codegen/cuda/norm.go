@@ -41,7 +41,8 @@ func (k *kern) wanted() func(word string) *ir.Value {
 	}
 }
 
-// emitNorm emits residual sum, RMS norm and records, a row a block.
+// emitNorm emits residual sum, RMS norm and records, a row a block. What is
+// added may be elementwise expressions.
 func emitNorm(k *kern) {
 	x := k.v.Args[0].Type
 	m, width := k.rowShape(x)
@@ -50,17 +51,17 @@ func emitNorm(k *kern) {
 	k.out(sum)
 	k.out(plain)
 	k.out(a8)
-	threads := warps(width, 256)
-	f := fields{"W": width, "M": m, "Add": len(k.v.Args) == 3, "Sum": sum != nil, "F32": plain != nil, "A8": a8 != nil,
-		"Words": width / 32 * 11, "Eps": f32(k.v.Float("eps")), "YT": 0, "YR": 0}
-	f["XT"], f["XR"] = k.rows(0, m, width)
-	k.in(1)
+	t := &tree{k: k}
+	expr := t.row(0, m, width)
 	if len(k.v.Args) == 3 {
-		f["YT"], f["YR"] = k.rows(2, m, width)
-	} else {
-		k.args = append(k.args, arg{in: nowhere})
+		expr += " + " + t.row(2, m, width)
 	}
-	k.launch("norm", fmt.Sprintf("norm_%d", width), threads, 0, f, extent{x.Dims[0], m, 1})
+	params := t.operands()
+	k.in(1)
+	k.launch("norm", t.name("norm")+fmt.Sprintf("_%d", width), warps(width, 256), 0, fields{
+		"W": width, "M": m, "Sum": sum != nil, "F32": plain != nil, "A8": a8 != nil, "Words": width / 32 * 11, "Eps": f32(k.v.Float("eps")),
+		"Params": params, "Index": t.lines, "X": expr,
+	}, extent{x.Dims[0], m, 1})
 }
 
 // emitGatedNorm emits rms_norm(x) * w * silu(z). A block takes a head, or all

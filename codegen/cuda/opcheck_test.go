@@ -209,7 +209,7 @@ func run(t *testing.T, lab *opcheck.Lab, check bool, schedules []string) (*bank,
 		t.Fatal(err)
 	}
 	b.plan()
-	lib := build(t, b.p.source(), check)
+	lib := build(t, source(b.p.kernels), check)
 	var first [][]byte
 	for _, s := range schedules {
 		out, err := lib.Run(&b.job, s)

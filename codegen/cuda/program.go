@@ -2,6 +2,7 @@ package cuda
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/template"
@@ -24,13 +25,15 @@ type program struct {
 	routed  *ir.Value      // whose rows by expert the part has last made
 	inlined map[*ir.Value]bool
 
-	kernels []*kernel
-	byText  map[string]*kernel
+	kernels []*kernel // that launches use
+	byText  map[string]*body
+	single  map[*body]*kernel
+	joints  map[string]*kernel
 	names   map[string]bool
 }
 
 func newProgram(m *ir.Module, device ir.Device) *program {
-	p := &program{m: m, device: device, member: map[*ir.Value][]*ir.Value{}, caches: map[*ir.Value]bool{}, offset: map[string]int{}, byText: map[string]*kernel{}, names: map[string]bool{}}
+	p := &program{m: m, device: device, member: map[*ir.Value][]*ir.Value{}, caches: map[*ir.Value]bool{}, offset: map[string]int{}, byText: map[string]*body{}, single: map[*body]*kernel{}, joints: map[string]*kernel{}, names: map[string]bool{}}
 	for _, f := range m.Funcs {
 		for _, v := range f.Body {
 			p.note(v)
@@ -84,8 +87,46 @@ func (p *program) recurrent(*ir.Value) int { return p.state / 4 }
 
 var templates = template.Must(template.ParseFS(cudatemplates.Files, "*.cu.tmpl"))
 
-// kernel instantiates a template, or finds the instance with the same text.
+// kernel instantiates a template, or finds the instance with the same text, as
+// a kernel of its own.
 func (p *program) kernel(tmpl, name string, threads, shared int, f fields) (*kernel, error) {
+	b, err := p.body(tmpl, name, threads, f)
+	if err != nil {
+		return nil, err
+	}
+	k := p.single[b]
+	if k == nil {
+		var names []string
+		for _, x := range b.params {
+			names = append(names, ", "+paramName(x))
+		}
+		k = &kernel{name: b.name, threads: threads, shared: shared, bodies: []*body{b}}
+		k.text = k.frame(strings.Join(b.params, ", "), fmt.Sprintf("  %s_body(this_block()%s);\n", b.name, strings.Join(names, "")))
+		p.single[b] = k
+	}
+	return k, nil
+}
+
+// frame is a kernel as text.
+func (k *kernel) frame(params, body string) string {
+	return fmt.Sprintf("QNC_KERNEL(%d) %s(%s) {\n%s}\nQNC_EXPORT(%s)\n", k.threads, k.name, params, body, k.name)
+}
+
+// paramName is the name of "const float *x".
+func paramName(s string) string { return s[strings.LastIndexAny(s, " *")+1:] }
+
+// unique returns a name that no kernel has.
+func (p *program) unique(name string) string {
+	try := name
+	for i := 2; p.names[try]; i++ {
+		try = fmt.Sprintf("%s_%d", name, i)
+	}
+	p.names[try] = true
+	return try
+}
+
+// body instantiates a template, or finds the instance with the same text.
+func (p *program) body(tmpl, name string, threads int, f fields) (*body, error) {
 	render := func(name string) (string, error) {
 		f["Name"] = name
 		var b strings.Builder
@@ -96,26 +137,25 @@ func (p *program) kernel(tmpl, name string, threads, shared int, f fields) (*ker
 	if err != nil {
 		return nil, err
 	}
-	if k := p.byText[key]; k != nil && k.shared == shared {
-		return k, nil
+	if b := p.byText[key]; b != nil {
+		return b, nil
 	}
-	unique := name
-	for i := 2; p.names[unique]; i++ {
-		unique = fmt.Sprintf("%s_%d", name, i)
-	}
-	text, err := render(unique)
-	if err != nil {
+	b := &body{name: p.unique(name), threads: threads}
+	if b.text, err = render(b.name); err != nil {
 		return nil, err
 	}
-	k := &kernel{unique, threads, shared, text}
-	p.names[unique] = true
-	p.byText[key] = k
-	p.kernels = append(p.kernels, k)
-	return k, nil
+	_, params, ok := strings.Cut(b.text, "_body(Block at, ")
+	params, _, ok2 := strings.Cut(params, ") {")
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("template %s has no body", tmpl)
+	}
+	b.params = strings.Split(params, ", ")
+	p.byText[key] = b
+	return b, nil
 }
 
-// source is the text of all kernels, to be compiled in the folder of the templates.
-func (p *program) source() []byte {
+// source is the text of kernels, to be compiled in the folder of the templates.
+func source(kernels []*kernel) []byte {
 	names, err := cudatemplates.Files.ReadDir(".")
 	if err != nil {
 		panic(err)
@@ -126,8 +166,18 @@ func (p *program) source() []byte {
 			fmt.Fprintf(&b, "#include %q\n", e.Name())
 		}
 	}
-	for _, k := range slices.SortedFunc(slices.Values(p.kernels), func(a, b *kernel) int { return strings.Compare(a.name, b.name) }) {
-		b.WriteString("\n" + k.text)
+	bodies := map[string]string{}
+	for _, k := range kernels {
+		for _, x := range k.bodies {
+			bodies[x.name] = x.text
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(bodies)) {
+		b.WriteString("\n" + bodies[name])
+	}
+	b.WriteString("\n")
+	for _, k := range slices.SortedFunc(slices.Values(kernels), func(a, b *kernel) int { return strings.Compare(a.name, b.name) }) {
+		b.WriteString(k.text)
 	}
 	return []byte(b.String())
 }
@@ -152,6 +202,14 @@ func (p *program) translate(f *ir.Func, part []*ir.Value) ([]stage, error) {
 			return nil, err
 		}
 		out = append(out, stage{v, k.launches})
+	}
+	out = p.schedule(out)
+	for _, s := range out {
+		for _, l := range s.launches {
+			if !slices.Contains(p.kernels, l.kernel) {
+				p.kernels = append(p.kernels, l.kernel)
+			}
+		}
 	}
 	return out, nil
 }

@@ -132,7 +132,7 @@ func TestStep(t *testing.T) {
 		runs = append(runs, s)
 	}
 	j, logits := w.job(t, runs)
-	lib := build(t, w.p.source(), false)
+	lib := build(t, source(w.p.kernels), false)
 	var first [][]byte
 	for _, s := range emu.Schedules {
 		out, err := lib.Run(j, s)
