@@ -27,8 +27,7 @@ type bank struct {
 	launches [][]launch // by case
 
 	job     emu.Job
-	weights map[string]int // buffers
-	states  int
+	weights map[string]int       // buffers
 	spans   []map[*ir.Value]span // by step
 }
 

@@ -48,6 +48,8 @@ type app struct {
 	set *flags.Set
 	out *sticky
 
+	fewer bool // threads than asked for run, which was said
+
 	ctx    context.Context // the first interrupt cancels it
 	cancel context.CancelFunc
 	idle   chan struct{} // closed when nobody waits for the first interrupt any more
@@ -157,7 +159,10 @@ func (a *app) open() error {
 	var opt engine.Options
 	generates := a.cmd&(flags.Chat|flags.Complete|flags.Perplexity) != 0
 	if generates { // -1 and 0 are both the engine's choice
-		opt.Threads, opt.BatchThreads = max(0, a.set.Int("threads")), max(0, a.set.Int("threads-batch"))
+		opt.Threads, opt.BatchThreads = a.workers(max(0, a.set.Int("threads"))), a.workers(max(0, a.set.Int("threads-batch")))
+	}
+	if opt.Threads == 0 && a.Info.DefaultThreads > cpus { // compiled for a larger machine
+		opt.Threads = cpus
 	}
 	opt.MetaOnly = a.cmd&(flags.Tokenize|flags.ApplyTemplate|flags.Verify) != 0
 	opt.Note = func(line string) { fmt.Fprintf(a.Stderr, "%s: %s\n", a.Name, line) }

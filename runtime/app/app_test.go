@@ -95,6 +95,34 @@ func TestFixedFlags(t *testing.T) {
 	w.run().check(t, 2, "", "LLAMA_ARG_CTX_SIZE 512: this binary was compiled for 256: recompile: qnc compile gopher.gguf -o gopher --ctx-size 512")
 }
 
+// TestMoreThreadsThanCPUs: threads that no CPU is left for are not started, which is said once.
+func TestMoreThreadsThanCPUs(t *testing.T) {
+	defer func(n int) { cpus = n }(cpus)
+	cpus = 2
+	for _, c := range []struct {
+		args     string
+		compiled int // default of the program
+		threads  [2]int
+		note     string
+	}{
+		{"complete -p x -t 4 -tb 8", 0, [2]int{2, 2}, "gopher: 4 threads on 2 CPUs: 2 run\n"},
+		{"complete -p x -t 2", 0, [2]int{2, 0}, ""},
+		{"complete -p x", 16, [2]int{2, 0}, ""},
+		{"bench -p 8 -n 1 -r 1 -t 2,3,4", 0, [2]int{2, 2}, "gopher: 3 threads on 2 CPUs: 2 run\n"},
+		{"sweep-bench -c 48 -ub 16 -t 4", 0, [2]int{2, 2}, "gopher: 4 threads on 2 CPUs: 2 run\n"},
+	} {
+		f := newFake(t)
+		if strings.HasPrefix(c.args, "complete") {
+			f.says(t, "")
+		}
+		f.info.DefaultThreads = c.compiled
+		r := run(t, f, strings.Fields(c.args)...)
+		if r.code != 0 || f.threads != c.threads || !strings.HasSuffix(r.stderr, c.note) || strings.Count(r.stderr, "CPUs") > 1 {
+			t.Errorf("%s: exit %d, threads %v, want %v; %q", c.args, r.code, f.threads, c.threads, r.stderr)
+		}
+	}
+}
+
 func TestThreadsAndSizes(t *testing.T) {
 	for _, c := range []struct {
 		args    string

@@ -189,7 +189,7 @@ func (b *bencher) measure(ctx context.Context, t *test, title string) error {
 			return ctx.Err()
 		}
 	}
-	a.r.SetThreads(t.threads, t.threads)
+	a.r.SetThreads(a.workers(t.threads), a.workers(t.threads))
 	a.r.SetUbatch(t.ubatch)
 	t.time = time.Now().UTC()
 	if a.set.Bool("warmup") {

@@ -225,6 +225,8 @@ type world struct {
 	exited   chan int
 }
 
+func init() { cpus = engine.MaxThreads } // tests do not depend on the machine
+
 func newWorld(t testing.TB, f *fake, args ...string) *world {
 	w := &world{fake: f, signals: make(chan os.Signal, 4), exited: make(chan int, 1)}
 	w.Env = &Env{

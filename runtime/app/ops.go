@@ -59,7 +59,7 @@ func (a *app) benchOps(tests []*test) error {
 	b := newBencher(a)
 	var all []*opsReport
 	for i, t := range tests {
-		a.r.SetThreads(t.threads, t.threads)
+		a.r.SetThreads(a.workers(t.threads), a.workers(t.threads))
 		before := a.r.Peak()
 		t.trace = &engine.Trace{}
 		if err := b.measure(a.ctx, t, fmt.Sprintf("benchmark %d/%d", i+1, len(tests))); err != nil {

@@ -67,7 +67,7 @@ func (a *app) sweepBench() error {
 // takes that back, then the prompt makes the context longer.
 func (b *bencher) sweep(ctx context.Context, s *sweep, emit func(*sweepRow)) error {
 	r := b.a.r
-	r.SetThreads(s.threads, s.threads)
+	r.SetThreads(b.a.workers(s.threads), b.a.workers(s.threads))
 	r.SetUbatch(s.ubatch)
 	r.Reset(0)
 	if b.a.set.Bool("warmup") {
