@@ -20,7 +20,7 @@ func (c *allocCount) String() string {
 	if c.NotMeasured != "" {
 		return "not measured: " + c.NotMeasured
 	}
-	return fmt.Sprintf("%d in the steps of %d tokens and %d prompts, counted", c.Allocations, c.Tokens, c.Prompts)
+	return fmt.Sprintf("%d in the steps of %d tokens and %d prompts, counted on one thread", c.Allocations, c.Tokens, c.Prompts)
 }
 
 // What countAllocs runs at most, beside one round before it counts.
@@ -45,6 +45,7 @@ func (a *app) countAllocs() *allocCount {
 		return a.r.Prompt(context.Background(), 0, tokens, nil, nil) // to watch a context allocates, once a call
 	}
 	a.r.Settle()
+	a.r.SetThreads(1, 1) // a thread that parks takes a note of Go's runtime, of which that allocates the first hundred
 	var before, after runtime.MemStats
 	err := round()
 	runtime.ReadMemStats(&before)
@@ -57,11 +58,6 @@ func (a *app) countAllocs() *allocCount {
 	if err != nil {
 		return &allocCount{NotMeasured: err.Error()}
 	}
-	// As testing.AllocsPerRun: what Go's runtime allocates once in a while to park a thread is not the steps'.
-	rounds := uint64(c.Prompts)
-	c.Allocations = (after.Mallocs - before.Mallocs) / rounds * rounds
-	if c.Allocations > 0 {
-		c.Bytes = after.TotalAlloc - before.TotalAlloc
-	}
+	c.Allocations, c.Bytes = after.Mallocs-before.Mallocs, after.TotalAlloc-before.TotalAlloc
 	return c
 }

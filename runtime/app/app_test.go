@@ -155,7 +155,7 @@ func TestOpenFails(t *testing.T) {
 
 func TestInfo(t *testing.T) {
 	r := run(t, newFake(t), "info")
-	counted := regexp.MustCompile(`(?m)^allocations   [0-9]+ in the steps of [1-8] tokens and [1-8] prompts, counted\n`)
+	counted := regexp.MustCompile(`(?m)^allocations   [0-9]+ in the steps of [1-8] tokens and [1-8] prompts, counted on one thread\n`)
 	if !counted.MatchString(r.stdout) {
 		t.Errorf("info does not count allocations:\n%s", r.stdout)
 	}
