@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"runtime"
 
 	"qnc/runtime/fault"
 )
@@ -224,6 +225,8 @@ const staticShared = 48 << 10
 // Kernel finds a kernel that runs with blocks of so many threads and so much
 // dynamic shared memory. The first fault is kept for GPU.Program.
 func (d *Device) Kernel(name string, threads, shared int) *Kernel {
+	runtime.LockOSThread() // a context is that of a thread
+	defer runtime.UnlockOSThread()
 	k := &Kernel{name: name, block: [3]uint32{uint32(threads), 1, 1}, shared: uint32(shared)}
 	err := d.use()
 	if err == nil {
