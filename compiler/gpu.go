@@ -28,6 +28,22 @@ func usesGPU(m *ir.Module) bool {
 	})
 }
 
+// sameRecords refuses a plan in which 8-bit activations cross between a GPU and plain Go, which keep
+// them in different forms.
+func (j *job) sameRecords() error {
+	if j.o.TargetCPU != "portable" {
+		return nil
+	}
+	for _, f := range j.m.Funcs {
+		for _, v := range f.Body {
+			if v.Op == ir.OpTransfer && v.Type.DType == ir.A8 {
+				return fault.New(fault.Usage, "--target-cpu portable: %s goes between a GPU and the CPU in 8 bits, whose form there is that of vector kernels: take another --target-cpu, or --precise", v)
+			}
+		}
+	}
+	return nil
+}
+
 // needsGPU is the error of an artifact that only a plan with a GPU has.
 func (j *job) needsGPU() error {
 	for _, a := range j.o.Emit {
@@ -78,6 +94,9 @@ func (j *job) emitGPU(ctx context.Context) (*emitted, error) {
 	}
 	driver, err := host.DriverByName(j.o.CUDADriver)
 	if err != nil {
+		return nil, err
+	}
+	if err := j.sameRecords(); err != nil {
 		return nil, err
 	}
 	gpu, err := cuda.Emit(j.m, "main")

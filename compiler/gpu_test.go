@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,6 +112,29 @@ func TestGPU(t *testing.T) {
 					t.Errorf("%s, %s: says %q, want %q", c.name, r.env, stderr, w)
 				}
 			}
+		}
+	}
+}
+
+// TestGPUPortable: plain Go has other 8-bit activations than GPUs, so none may go between them.
+func TestGPUPortable(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		precise   bool
+		placement Placement
+		refused   bool
+	}{
+		{"experts on the CPU", false, Placement{Layers: "all", Overrides: []Override{CPUExperts(-1)}}, true},
+		{"experts on the CPU, precise", true, Placement{Layers: "all", Overrides: []Override{CPUExperts(-1)}}, false},
+		{"all on the GPU", false, Placement{Layers: "all"}, false},
+	} {
+		var lib *emu.Library
+		o := tinyOptions(filepath.Join(t.TempDir(), "portable"))
+		o.Machine, o.TargetCPU, o.Placement, o.emulate = machineFile(t, hostLine, gpu80, links), "portable", c.placement, emulated(t, &lib)
+		o.Precise, o.StopAfter = c.precise, Emit
+		_, err := Compile(context.Background(), tinyModel(t), o)
+		if refused := fault.CodeOf(err) == fault.Usage && strings.HasPrefix(fmt.Sprint(err), "--target-cpu portable: "); refused != c.refused || !refused && err != nil {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
 }
